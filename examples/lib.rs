@@ -1,0 +1,1 @@
+//! Shared by nothing: the examples are one file each.
