@@ -1,0 +1,76 @@
+//! Small signed records, stored at the replica set of their key: who provides a content, or a value.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{Domain, PublicKey, Signature, Signer, Verifier};
+use crate::{Guid, Key, Time};
+
+/// How many bytes a record's value may have.
+pub const MAX_VALUE_BYTES: usize = 1024;
+/// How far ahead a record may expire: two days, as libp2p's provider records do.
+pub const MAX_LIFETIME_SECS: u64 = 48 * 3600;
+
+/// A small signed record. Provider records have an empty value: the publisher itself is what they name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Where it is stored.
+    pub key: Key,
+    /// Who published it, as Guid: its contact travels with the record.
+    pub publisher: Guid,
+    /// The publisher's key.
+    pub public_key: PublicKey,
+    /// Of one publisher's records under one key the higher sequence is the newer.
+    pub sequence: u64,
+    /// Until when, in seconds of [`Time`].
+    pub expires: u64,
+    /// The value.
+    pub value: Bytes,
+    signature: Signature,
+}
+
+/// Why a record is not kept.
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone, Copy)]
+pub enum RecordError {
+    /// The value has more than [`MAX_VALUE_BYTES`].
+    #[error("the value is larger than {MAX_VALUE_BYTES} bytes")]
+    TooLarge,
+    /// Its time is over, or ends later than [`MAX_LIFETIME_SECS`] from now.
+    #[error("the record's expiry has passed or is too far ahead")]
+    Expiry,
+    /// The signature is not the publisher's.
+    #[error("the record's signature is wrong")]
+    BadSignature,
+}
+
+impl Record {
+    fn message(key: &Key, sequence: u64, expires: u64, value: &[u8]) -> Vec<u8> {
+        postcard::to_stdvec(&(key, sequence, expires, value)).unwrap_or_default()
+    }
+
+    /// Signs a record that is valid until `expires`.
+    #[must_use]
+    pub fn sign(signer: &dyn Signer, key: Key, value: Bytes, sequence: u64, expires: Time) -> Self {
+        let public_key = signer.public_key();
+        let expires = expires.as_secs();
+        let signature = signer.sign(Domain::Record, &Self::message(&key, sequence, expires, &value));
+        Self { key, publisher: Guid::of(&public_key), public_key, sequence, expires, value, signature }
+    }
+
+    /// Checks size, expiry and signature.
+    ///
+    /// # Errors
+    /// Every variant of [`RecordError`].
+    pub fn verify(&self, verifier: &dyn Verifier, now: Time) -> Result<(), RecordError> {
+        if self.value.len() > MAX_VALUE_BYTES {
+            return Err(RecordError::TooLarge);
+        }
+        if self.expires <= now.as_secs() || self.expires > now.as_secs().saturating_add(MAX_LIFETIME_SECS) {
+            return Err(RecordError::Expiry);
+        }
+        let message = Self::message(&self.key, self.sequence, self.expires, &self.value);
+        let signed = Guid::of(&self.public_key) == self.publisher
+            && verifier.verify(&self.public_key, Domain::Record, &message, &self.signature);
+        if signed { Ok(()) } else { Err(RecordError::BadSignature) }
+    }
+}
