@@ -2,6 +2,7 @@
 
 mod bytes32;
 pub mod contact;
+pub mod engine;
 pub mod guid;
 pub mod identity;
 pub mod key;

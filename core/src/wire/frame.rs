@@ -40,12 +40,7 @@ impl<T: Topology> Frame<T> {
 
 impl<T: Topology> Clone for Frame<T> {
     fn clone(&self) -> Self {
-        Self {
-            tag: self.tag,
-            contacts: self.contacts.clone(),
-            body: self.body.clone(),
-            payload: self.payload.clone(),
-        }
+        Self { tag: self.tag, contacts: self.contacts.clone(), body: self.body.clone(), payload: self.payload.clone() }
     }
 }
 

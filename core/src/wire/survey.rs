@@ -265,8 +265,9 @@ mod tests {
         prop_oneof![
             Just(Message::Nothing),
             guid().prop_map(Message::One),
-            (prop::collection::vec(guid(), 0..200), any::<(u64, i64, String, f64, Option<(u16, char)>)>())
-                .prop_map(|(peers, (at, off, text, ratio, maybe))| Message::Many { peers, at, off, text, ratio, maybe }),
+            (prop::collection::vec(guid(), 0..200), any::<(u64, i64, String, f64, Option<(u16, char)>)>()).prop_map(
+                |(peers, (at, off, text, ratio, maybe))| Message::Many { peers, at, off, text, ratio, maybe }
+            ),
             (prop::collection::btree_map(any::<u32>(), guid(), 0..9), any::<([u8; 3], bool)>())
                 .prop_map(|(map, (bytes, flag))| Message::Map(map, bytes, flag)),
         ]
