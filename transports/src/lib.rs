@@ -1,1 +1,53 @@
-//! Placeholder while the room is laid.
+//! Transports of Polymorph: the kinds of wire between two nodes, one identity for all.
+//!
+//! Every transport here implements [`Transport`] and promises the same: both sides have *proven* their ed25519 key
+//! when a connection appears, a dialed [`Guid`](polymorph_core::Guid) is checked, every bound has a name, a stalled reader stops its
+//! writer and nobody else. [`conformance`] holds these promises as tests, for third-party transports too.
+//!
+//! | wire | address | streams | datagrams |
+//! |---|---|---|---|
+//! | [`Memory`] | `mem:NAME` | pipes in one process | yes |
+//! | [`Unix`] | `unix:PATH` | a TLS 1.3 connection each, opened by the dialer | no |
+//! | [`Tcp`] | `tcp://IP:PORT` | a TLS 1.3 connection each, opened by the dialer | no |
+//!
+//! Where the code is: `tls` proves identities, `socket` is what tcp and unix share.
+
+use std::sync::Arc;
+
+use polymorph_core::Identity;
+use polymorph_core::runtime::transport::Transport;
+
+pub mod conformance;
+#[cfg(any(feature = "tcp", feature = "unix", feature = "quic"))]
+mod handshakes;
+#[cfg(feature = "memory")]
+pub mod memory;
+#[cfg(any(feature = "tcp", feature = "unix", feature = "quic"))]
+mod preamble;
+#[cfg(any(feature = "tcp", feature = "unix"))]
+mod socket;
+#[cfg(feature = "tcp")]
+mod tcp;
+#[cfg(any(feature = "tcp", feature = "unix", feature = "quic"))]
+mod tls;
+#[cfg(all(unix, feature = "unix"))]
+mod unix;
+
+#[cfg(feature = "memory")]
+pub use memory::Memory;
+#[cfg(feature = "tcp")]
+pub use tcp::Tcp;
+#[cfg(all(unix, feature = "unix"))]
+pub use unix::Unix;
+
+/// All transports that reach beyond this process, for the node that `identity` is. A [`Memory`] needs a
+/// [`memory::Hub`] to meet others in, so it is added by whoever has one.
+#[must_use]
+pub fn all(identity: &Identity) -> Vec<Arc<dyn Transport>> {
+    vec![
+        #[cfg(all(unix, feature = "unix"))]
+        Arc::new(Unix::new(identity)),
+        #[cfg(feature = "tcp")]
+        Arc::new(Tcp::new(identity)),
+    ]
+}
