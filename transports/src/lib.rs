@@ -9,6 +9,7 @@
 //! | [`Memory`] | `mem:NAME` | pipes in one process | yes |
 //! | [`Unix`] | `unix:PATH` | a TLS 1.3 connection each, opened by the dialer | no |
 //! | [`Tcp`] | `tcp://IP:PORT` | a TLS 1.3 connection each, opened by the dialer | no |
+//! | [`Quic`] | `quic://IP:PORT` | QUIC's own | yes |
 //!
 //! Where the code is: `tls` proves identities, `socket` is what tcp and unix share.
 
@@ -24,6 +25,8 @@ mod handshakes;
 pub mod memory;
 #[cfg(any(feature = "tcp", feature = "unix", feature = "quic"))]
 mod preamble;
+#[cfg(feature = "quic")]
+mod quic;
 #[cfg(any(feature = "tcp", feature = "unix"))]
 mod socket;
 #[cfg(feature = "tcp")]
@@ -35,6 +38,8 @@ mod unix;
 
 #[cfg(feature = "memory")]
 pub use memory::Memory;
+#[cfg(feature = "quic")]
+pub use quic::Quic;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
 #[cfg(all(unix, feature = "unix"))]
@@ -49,5 +54,7 @@ pub fn all(identity: &Identity) -> Vec<Arc<dyn Transport>> {
         Arc::new(Unix::new(identity)),
         #[cfg(feature = "tcp")]
         Arc::new(Tcp::new(identity)),
+        #[cfg(feature = "quic")]
+        Arc::new(Quic::new(identity)),
     ]
 }

@@ -164,7 +164,7 @@ impl<S: Socket> Wires<S> {
         let name = tls::session_name(expected);
         let mut stream = connector.connect(name, socket).await.map_err(|error| refused(address, error))?;
         let (_, connection) = stream.get_ref();
-        let peer = tls::peer_key(connection.peer_certificates()).ok_or_else(|| no_key(address))?;
+        let peer = proven(address, connection)?;
         let found = Guid::of(&peer);
         if let Some(expected) = expected
             && expected != found
@@ -185,12 +185,7 @@ impl<S: Socket> Wires<S> {
     ) -> Result<(tokio_rustls::server::TlsStream<S>, PublicKey), TransportError> {
         let acceptor = TlsAcceptor::from(self.credentials.server.clone());
         let stream = acceptor.accept(socket).await.map_err(|error| refused(remote, error))?;
-        let peer = tls::peer_key(stream.get_ref().1.peer_certificates()).ok_or_else(|| no_key(remote))?;
-        // Without ALPN rustls shakes hands too; we do not.
-        if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN) {
-            let reason = "the peer named no protocol".into();
-            return Err(TransportError::Handshake { address: remote.clone(), reason });
-        }
+        let peer = proven(remote, stream.get_ref().1)?;
         Ok((stream, peer))
     }
 }
@@ -210,8 +205,13 @@ impl<S: Socket> Secured<S> {
     }
 }
 
-fn no_key(address: &TransportAddress) -> TransportError {
-    TransportError::Handshake { address: address.clone(), reason: "the peer showed no key".into() }
+/// The peer's key. rustls shakes hands with a peer that names no protocol at all; we do not.
+fn proven(address: &TransportAddress, tls: &rustls::CommonState) -> Result<PublicKey, TransportError> {
+    let failed = |reason: &str| TransportError::Handshake { address: address.clone(), reason: reason.into() };
+    if tls.alpn_protocol() != Some(tls::ALPN) {
+        return Err(failed("the peer named no protocol"));
+    }
+    tls::peer_key(tls.peer_certificates()).ok_or_else(|| failed("the peer showed no key"))
 }
 
 fn refused(address: &TransportAddress, error: io::Error) -> TransportError {

@@ -7,7 +7,7 @@ use polymorph_core::runtime::transport::Transport;
 use polymorph_core::{Identity, TransportAddress};
 use polymorph_transports::conformance::Subject;
 use polymorph_transports::memory::Hub;
-use polymorph_transports::{Memory, Tcp, Unix};
+use polymorph_transports::{Memory, Quic, Tcp, Unix};
 
 struct InMemory(Hub);
 
@@ -21,7 +21,7 @@ impl Subject for InMemory {
     }
 }
 
-struct OverTcp;
+struct OverTcp(&'static str);
 
 impl Subject for OverTcp {
     fn transport(&self, identity: &Identity) -> Arc<dyn Transport> {
@@ -29,19 +29,19 @@ impl Subject for OverTcp {
     }
 
     fn address(&self) -> TransportAddress {
-        "tcp://127.0.0.1:0".parse().unwrap()
+        self.0.parse().unwrap()
     }
 }
 
-struct OverTcp6;
+struct OverQuic(&'static str);
 
-impl Subject for OverTcp6 {
+impl Subject for OverQuic {
     fn transport(&self, identity: &Identity) -> Arc<dyn Transport> {
-        Arc::new(Tcp::new(identity))
+        Arc::new(Quic::new(identity))
     }
 
     fn address(&self) -> TransportAddress {
-        "tcp://[::1]:0".parse().unwrap()
+        self.0.parse().unwrap()
     }
 }
 
@@ -68,6 +68,8 @@ impl Subject for OverUnix {
 }
 
 polymorph_transports::conformance!(memory, InMemory(Hub::new()));
-polymorph_transports::conformance!(tcp, OverTcp);
-polymorph_transports::conformance!(tcp_over_ipv6, OverTcp6);
+polymorph_transports::conformance!(tcp, OverTcp("tcp://127.0.0.1:0"));
+polymorph_transports::conformance!(tcp_over_ipv6, OverTcp("tcp://[::1]:0"));
 polymorph_transports::conformance!(unix, OverUnix::new());
+polymorph_transports::conformance!(quic, OverQuic("quic://127.0.0.1:0"));
+polymorph_transports::conformance!(quic_over_ipv6, OverQuic("quic://[::1]:0"));

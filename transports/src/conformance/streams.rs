@@ -8,6 +8,8 @@ use super::*;
 const MANY: usize = 32;
 /// What no wire may buffer for a reader that stalls.
 const UNREASONABLE: usize = 64 << 20;
+/// More than fits into any packet.
+const TOO_LARGE: usize = 1 << 17;
 
 /// Control bytes arrive in order, both ways at once, more than any buffer holds; there is one control stream.
 pub async fn control_carries_bytes_both_ways_and_is_handed_out_once(subject: &dyn Subject) {
@@ -181,8 +183,9 @@ pub async fn datagrams_arrive_or_are_refused_by_size(subject: &dyn Subject) {
     let (dialed, accepted) = pair.connect().await;
     for (from, to) in [(&dialed, &accepted), (&accepted, &dialed)] {
         let max = from.max_datagram();
-        match from.send_datagram(vec![0; max + 1].into()) {
-            Err(TransportError::DatagramTooLarge { len, max: limit }) => assert_eq!((len, limit), (max + 1, max)),
+        match from.send_datagram(vec![0; TOO_LARGE].into()) {
+            // A path's limit may grow meanwhile, so it is only known to lie between.
+            Err(TransportError::DatagramTooLarge { len: TOO_LARGE, max: limit }) => assert!(limit >= max),
             other => panic!("expected DatagramTooLarge, got {other:?}"),
         }
         if max == 0 {
