@@ -11,7 +11,9 @@
 //! | [`Tcp`] | `tcp://IP:PORT` | a TLS 1.3 connection each, opened by the dialer | no |
 //! | [`Quic`] | `quic://IP:PORT` | QUIC's own | yes |
 //!
-//! Where the code is: `tls` proves identities, `socket` is what tcp and unix share.
+//! A [`Dialer`] tries a contact's addresses over several of them, in the order and at the pace of [`ranking`].
+//!
+//! Where the code is: `tls` proves identities, `socket` is what tcp and unix share, `handshakes` bounds newcomers.
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use polymorph_core::Identity;
 use polymorph_core::runtime::transport::Transport;
 
 pub mod conformance;
+mod dialer;
 #[cfg(any(feature = "tcp", feature = "unix", feature = "quic"))]
 mod handshakes;
 #[cfg(feature = "memory")]
@@ -27,6 +30,7 @@ pub mod memory;
 mod preamble;
 #[cfg(feature = "quic")]
 mod quic;
+pub mod ranking;
 #[cfg(any(feature = "tcp", feature = "unix"))]
 mod socket;
 #[cfg(feature = "tcp")]
@@ -36,6 +40,7 @@ mod tls;
 #[cfg(all(unix, feature = "unix"))]
 mod unix;
 
+pub use dialer::{DialError, Dialer};
 #[cfg(feature = "memory")]
 pub use memory::Memory;
 #[cfg(feature = "quic")]
