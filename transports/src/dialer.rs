@@ -115,5 +115,6 @@ impl Dialer {
 
 type Attempt = (TransportAddress, Result<Arc<dyn Connection>, TransportError>);
 
-#[cfg(all(test, feature = "memory"))]
+#[cfg(test)]
+#[cfg(feature = "memory")]
 mod tests;

@@ -1,8 +1,8 @@
 //! Transports of Polymorph: the kinds of wire between two nodes, one identity for all.
 //!
-//! Every transport here implements [`Transport`] and promises the same: both sides have *proven* their ed25519 key
+//! Every transport here implements [`Transport`](polymorph_core::runtime::transport::Transport) and promises the same: both sides have *proven* their ed25519 key
 //! when a connection appears, a dialed [`Guid`](polymorph_core::Guid) is checked, every bound has a name, a stalled reader stops its
-//! writer and nobody else. [`conformance`] holds these promises as tests, for third-party transports too.
+//! writer and nobody else. [`mod@conformance`] holds these promises as tests, for third-party transports too.
 //!
 //! | wire | address | streams | datagrams |
 //! |---|---|---|---|
@@ -14,11 +14,6 @@
 //! A [`Dialer`] tries a contact's addresses over several of them, in the order and at the pace of [`ranking`].
 //!
 //! Where the code is: `tls` proves identities, `socket` is what tcp and unix share, `handshakes` bounds newcomers.
-
-use std::sync::Arc;
-
-use polymorph_core::Identity;
-use polymorph_core::runtime::transport::Transport;
 
 pub mod conformance;
 mod dialer;
@@ -53,7 +48,11 @@ pub use unix::Unix;
 /// All transports that reach beyond this process, for the node that `identity` is. A [`Memory`] needs a
 /// [`memory::Hub`] to meet others in, so it is added by whoever has one.
 #[must_use]
-pub fn all(identity: &Identity) -> Vec<Arc<dyn Transport>> {
+#[cfg(any(feature = "tcp", feature = "quic", all(unix, feature = "unix")))]
+pub fn all(
+    identity: &polymorph_core::Identity,
+) -> Vec<std::sync::Arc<dyn polymorph_core::runtime::transport::Transport>> {
+    use std::sync::Arc;
     vec![
         #[cfg(all(unix, feature = "unix"))]
         Arc::new(Unix::new(identity)),

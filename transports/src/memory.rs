@@ -1,7 +1,7 @@
 //! Wires inside one process: `mem:NAME`. Names meet in a [`Hub`] that the transports of a process share.
 //!
 //! Nothing is encrypted: both ends are this process. A node still cannot pass for another, because a [`Memory`] is
-//! made from an [`Identity`](polymorph_core::Identity), secret included, and it alone hands the public key of that identity over.
+//! made from an [`Identity`], secret included, and it alone hands the public key of that identity over.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -116,8 +116,10 @@ impl Transport for Memory {
         let place = tokio::time::timeout(DIAL_TIME, door.queue.reserve()).await;
         let place = place.map_err(|_| TransportError::Timeout(address.clone()))?.map_err(|_| nobody())?;
         let mut exporter = [0; 32];
-        getrandom::fill(&mut exporter)
-            .map_err(|error| TransportError::Io { address: address.clone(), error: error.into() })?;
+        getrandom::fill(&mut exporter).map_err(|error| TransportError::Io {
+            address: address.clone(),
+            error: std::io::Error::other(error.to_string()),
+        })?;
         let (here, there) = connection::pair([self.key, door.key], address, exporter);
         place.send(Arc::new(there));
         Ok(Arc::new(here))

@@ -4,11 +4,9 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Bytes of the token that binds a bulk connection to its control connection.
-pub(crate) const TOKEN_LEN: usize = 16;
-
-/// Known to the two ends of one control connection only.
-pub(crate) type Token = [u8; TOKEN_LEN];
+/// Binds a bulk connection to its control connection: known to the two ends of that only.
+#[cfg(any(feature = "tcp", feature = "unix"))]
+pub(crate) type Token = [u8; 16];
 
 /// What a stream is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

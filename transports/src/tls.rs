@@ -30,11 +30,14 @@ pub(crate) const ALPN: &[u8] = b"polymorph/1";
 /// Label of the exporter that memberships are proven against.
 pub(crate) const EXPORTER: &[u8] = b"EXPORTER-polymorph-1-session";
 /// Label of the exporter that binds bulk connections to their control connection.
+#[cfg(any(feature = "tcp", feature = "unix"))]
 pub(crate) const BULK_TOKEN: &[u8] = b"EXPORTER-polymorph-1-bulk";
 
 /// How many peers' resumption tickets a node keeps; past that the oldest peer's are forgotten (it shakes hands in full).
+#[cfg(any(feature = "tcp", feature = "unix"))]
 const RESUMABLE_PEERS: usize = 256;
 /// Tickets given per handshake. Each opens one bulk connection and every opened one brings the next.
+#[cfg(any(feature = "tcp", feature = "unix"))]
 const TICKETS: usize = 2;
 
 /// SubjectPublicKeyInfo of an ed25519 key (RFC 8410 §4), up to the 32 bytes of the key.

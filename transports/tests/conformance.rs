@@ -1,4 +1,5 @@
 //! Every transport passes the same rules.
+#![cfg(test)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

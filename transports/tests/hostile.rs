@@ -1,4 +1,5 @@
 //! Peers that misbehave on the wire: each is dropped, and honest peers go on.
+#![cfg(test)]
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! What a peer that speaks TLS, but not our protocol, gets: nothing.
+#![cfg(test)]
 
 mod support;
 
