@@ -1,1 +1,5 @@
-//! Placeholder while the room is laid.
+//! Media of Polymorph.
+
+pub mod blob;
+
+pub use blob::{Hash, Ranges};
