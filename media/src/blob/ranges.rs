@@ -74,6 +74,14 @@ impl Ranges {
         rest
     }
 
+    /// What of `range` is in it.
+    #[must_use]
+    pub fn within(&self, range: &Range<u64>) -> Self {
+        let cut = |run: &Range<u64>| run.start.max(range.start)..run.end.min(range.end);
+        let from = self.0.partition_point(|run| run.end <= range.start);
+        Self(self.0[from..].iter().take_while(|run| run.start < range.end).map(cut).filter(|r| !r.is_empty()).collect())
+    }
+
     /// The first number's run, cut at the next multiple of `step`.
     #[must_use]
     pub fn first_within(&self, step: u64) -> Option<Range<u64>> {
@@ -131,6 +139,8 @@ mod tests {
             prop_assert_eq!(ranges.count(), model.len() as u64);
             prop_assert_eq!(ranges.contains(&(start..start + len)), (start..start + len).all(|n| model.contains(&n)));
             let missing: BTreeSet<u64> = ranges.missing(0..80).runs().iter().cloned().flatten().collect();
+            let within: BTreeSet<u64> = ranges.within(&(start..start + len)).runs().iter().cloned().flatten().collect();
+            prop_assert_eq!(within, model.range(start..start + len).copied().collect::<BTreeSet<_>>());
             prop_assert_eq!(missing, (0..80).filter(|n| !model.contains(n)).collect::<BTreeSet<_>>());
         }
 
