@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::blob::tree::{self, Leaves};
 use crate::blob::Hash;
+use crate::blob::tree::{self, Leaves};
 use crate::disk::blocking;
 use crate::limit::Limiter;
 use crate::lock;
@@ -23,18 +23,25 @@ use crate::wire::Request;
 
 mod plan;
 mod pull;
+mod tally;
 
 pub use pull::Complaint;
+pub use tally::{Fetched, Progress};
 
 use plan::Plan;
-use pull::{Delivered, Ended, Shared, checkpoint, fill, open, pull, read_head, send};
+use pull::{Ended, Shared, checkpoint, fill, open, pull, read_head, send};
+use tally::Tally;
 
 /// How many providers a blob is fetched from at once; each may keep a chunk and its buffer in memory.
 pub const MAX_ACTIVE: usize = 16;
 /// How many providers a fetcher remembers; more that come are not asked.
 const MAX_KNOWN: usize = 256;
-/// How often progress is made to last a crash.
+/// Progress is made to last a crash after so long ...
 const CHECKPOINT: Duration = Duration::from_secs(1);
+/// ... or so many groups (64 MiB), whichever comes first. More often costs throughput, less often repeats work.
+const CHECKPOINT_GROUPS: u64 = 4096;
+/// How often it is looked whether that is due.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How to fetch.
 #[derive(Clone, Debug)]
@@ -45,48 +52,23 @@ pub struct Options {
     pub stall: Duration,
     /// How long to wait for a provider while there is none.
     pub patience: Duration,
-    /// A blob whose length is not known beforehand may have so many bytes.
-    pub max_length: u64,
     /// Told of every chunk.
     pub progress: Option<watch::Sender<Progress>>,
+}
+
+/// What is known of a blob's length before it is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Somebody trusted, a package for instance, named it.
+    Known(u64),
+    /// Nothing; providers must prove it, and it must not be more than this.
+    AtMost(u64),
 }
 
 impl Default for Options {
     fn default() -> Self {
         let (stall, patience) = (Duration::from_secs(20), Duration::from_secs(30));
-        Self { limit: None, stall, patience, max_length: u64::MAX, progress: None }
-    }
-}
-
-/// How far a fetch is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes that are here, resumed ones included.
-    pub bytes: u64,
-    /// Bytes wanted.
-    pub total: u64,
-    /// Providers that delivered some.
-    pub sources: usize,
-}
-
-/// What a fetch did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fetched {
-    /// Bytes of content that came over the network and were new.
-    pub bytes: u64,
-    /// Bytes that were here already.
-    pub resumed_bytes: u64,
-    /// Who delivered how many bytes, most first.
-    pub by: Vec<(Guid, u64)>,
-    /// Who sent data that does not match the hash.
-    pub liars: Vec<Guid>,
-}
-
-impl Fetched {
-    /// How many providers delivered content bytes.
-    #[must_use]
-    pub fn sources(&self) -> usize {
-        self.by.len()
+        Self { limit: None, stall, patience, progress: None }
     }
 }
 
@@ -112,7 +94,7 @@ pub enum FetchError {
         hash: Hash,
         /// Its proven length.
         length: u64,
-        /// [`Options::max_length`].
+        /// The most that was allowed.
         max: u64,
     },
 }
@@ -170,39 +152,6 @@ enum Standing {
     Banned,
 }
 
-/// What was fetched so far, of all blobs.
-#[derive(Debug, Default)]
-struct Tally {
-    by: Mutex<HashMap<Guid, u64>>,
-    here: Mutex<Progress>,
-    progress: Option<watch::Sender<Progress>>,
-}
-
-impl Delivered for Arc<Tally> {
-    fn delivered(&self, guid: Guid, bytes: u64) {
-        if bytes == 0 {
-            return;
-        }
-        let sources = {
-            let mut by = lock(&self.by);
-            *by.entry(guid).or_default() += bytes;
-            by.len()
-        };
-        self.advance(bytes, sources);
-    }
-}
-
-impl Tally {
-    fn advance(&self, bytes: u64, sources: usize) {
-        let mut here = lock(&self.here);
-        here.bytes += bytes;
-        here.sources = here.sources.max(sources);
-        if let Some(progress) = &self.progress {
-            progress.send_replace(*here);
-        }
-    }
-}
-
 impl Fetcher {
     /// Fetches into `store` from whoever `providers` names.
     #[must_use]
@@ -224,12 +173,13 @@ impl Fetcher {
         lock(&self.tally.here).total += bytes;
     }
 
-    /// Fetches the blob `hash`, whose length is given if somebody trusted named it, into the store. What is here of
-    /// it already is not fetched again. Dropping the future stops the fetch; what came stays.
+    /// Fetches the blob `hash` into the store. What is here of it already is not fetched again. Dropping the future
+    /// stops the fetch; what came stays. A [`Length::Known`] counts in [`Progress`] once [`expect`](Self::expect) was
+    /// told, a proven one by itself.
     ///
     /// # Errors
     /// Any [`FetchError`].
-    pub async fn blob(&mut self, hash: Hash, length: Option<u64>) -> Result<Fetched, FetchError> {
+    pub async fn blob(&mut self, hash: Hash, length: Length) -> Result<Fetched, FetchError> {
         if let Some(holding) = self.store.holding(hash).await? {
             return Ok(self.already(holding.length));
         }
@@ -239,9 +189,9 @@ impl Fetcher {
         }
         let mut complaints = Vec::new();
         let length = match length {
-            Some(length) => length,
-            None => {
-                let length = Box::pin(self.discover(hash, &mut complaints)).await?;
+            Length::Known(length) => length,
+            Length::AtMost(max) => {
+                let length = Box::pin(self.discover(hash, max, &mut complaints)).await?;
                 self.expect(length);
                 length
             }
@@ -292,9 +242,9 @@ impl Fetcher {
     async fn run(&mut self, shared: &Arc<Shared>, complaints: &mut Vec<(Guid, Complaint)>) -> Result<(), FetchError> {
         let mut pullers = JoinSet::new();
         let mut asked = vec![false; self.known.len()];
-        let mut ticks = interval(CHECKPOINT);
+        let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.reset();
+        let mut recorded = (Instant::now(), lock(&shared.plan).left().count());
         let mut recording = JoinSet::new();
         let mut alone_since = Instant::now();
         while !shared.over.is_cancelled() {
@@ -309,9 +259,15 @@ impl Fetcher {
                     next.into_iter().for_each(|provider| self.meet(provider, &mut asked));
                 }
                 Some(ended) = pullers.join_next(), if !pullers.is_empty() => self.end(ended, complaints),
-                _ = ticks.tick(), if recording.is_empty() => { recording.spawn(checkpoint(shared.clone())); }
-                Some(recorded) = recording.join_next() => {
-                    recorded.map_err(|e| StoreError::io(self.store.path(), e.into()))??;
+                _ = ticks.tick(), if recording.is_empty() => {
+                    let left = lock(&shared.plan).left().count();
+                    if recorded.1 - left >= CHECKPOINT_GROUPS || left < recorded.1 && recorded.0.elapsed() >= CHECKPOINT {
+                        recorded = (Instant::now(), left);
+                        recording.spawn(checkpoint(shared.clone()));
+                    }
+                }
+                Some(done) = recording.join_next() => {
+                    done.map_err(|e| StoreError::io(self.store.path(), e.into()))??;
                 }
                 () = shared.over.cancelled() => {}
                 () = tokio::time::sleep_until(alone_since + self.options.patience), if pullers.is_empty() => break,
@@ -379,7 +335,12 @@ impl Fetcher {
     }
 
     /// Learns the length of a blob from the proof of its last group.
-    async fn discover(&mut self, hash: Hash, complaints: &mut Vec<(Guid, Complaint)>) -> Result<u64, FetchError> {
+    async fn discover(
+        &mut self,
+        hash: Hash,
+        max: u64,
+        complaints: &mut Vec<(Guid, Complaint)>,
+    ) -> Result<u64, FetchError> {
         let mut asked = vec![false; self.known.len()];
         let patience = Instant::now() + self.options.patience;
         loop {
@@ -397,8 +358,8 @@ impl Fetcher {
             let stream = stream.take();
             let result = prove_length(hash, &*provider, stream, self.options.stall).await;
             let (stream, complaint) = match result {
-                Ok((length, _)) if length > self.options.max_length => {
-                    return Err(FetchError::TooLong { hash, length, max: self.options.max_length });
+                Ok((length, _)) if length > max => {
+                    return Err(FetchError::TooLong { hash, length, max });
                 }
                 Ok((length, stream)) => {
                     self.known[who].standing = Standing::Ready(Some(stream));
@@ -441,12 +402,14 @@ async fn prove_length(
 pub async fn fetch(
     store: &Store,
     hash: Hash,
-    length: Option<u64>,
+    length: Length,
     providers: impl Providers + 'static,
     options: Options,
 ) -> Result<Fetched, FetchError> {
     let mut fetcher = Fetcher::new(store, providers, options);
-    fetcher.expect(length.unwrap_or(0));
+    if let Length::Known(bytes) = length {
+        fetcher.expect(bytes);
+    }
     fetcher.blob(hash, length).await
 }
 

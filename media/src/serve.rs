@@ -120,7 +120,7 @@ async fn read_requests(
 ) -> Result<(), ServeError> {
     let mut open: Option<Arc<Reader>> = None;
     loop {
-        let Some(request) = next_request(&mut recv, limits.idle, &parts.sent).await? else { return Ok(()) };
+        let Some(request) = next_request(&mut recv, limits.idle, parts.sent).await? else { return Ok(()) };
         let reader = match open.take().filter(|reader| reader.hash() == request.hash) {
             Some(reader) => reader,
             None => match store.reader(request.hash).await {
@@ -148,11 +148,7 @@ async fn read_requests(
 }
 
 /// Waits for a request as long as there is one, or the other side still takes what it asked for.
-async fn next_request(
-    recv: &mut RecvStream,
-    idle: Duration,
-    sent: &AtomicU64,
-) -> Result<Option<Request>, ServeError> {
+async fn next_request(recv: &mut RecvStream, idle: Duration, sent: &AtomicU64) -> Result<Option<Request>, ServeError> {
     let mut request = std::pin::pin!(Request::read(recv));
     loop {
         let before = sent.load(Ordering::Relaxed);

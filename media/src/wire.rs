@@ -106,7 +106,7 @@ impl Request {
     pub fn runs_in(&self, length: u64) -> Option<Vec<Range<u64>>> {
         let groups = tree::groups(length);
         if self.runs.is_empty() {
-            return Some(vec![groups - 1..groups]);
+            return Some(std::iter::once(groups - 1..groups).collect());
         }
         let run = |&(start, end): &(u64, u64)| (end <= groups).then_some(start..end);
         self.runs.iter().map(run).collect()

@@ -49,7 +49,7 @@ impl Ranges {
         let touched = &self.0[from..upto];
         let start = touched.first().map_or(range.start, |run| run.start.min(range.start));
         let end = touched.last().map_or(range.end, |run| run.end.max(range.end));
-        self.0.splice(from..upto, [start..end]);
+        self.0.splice(from..upto, std::iter::once(start..end));
     }
 
     /// Takes `range` out.
@@ -69,7 +69,7 @@ impl Ranges {
     /// What of `range` is not in it.
     #[must_use]
     pub fn missing(&self, range: Range<u64>) -> Self {
-        let mut rest = Self::from_iter([range]);
+        let mut rest = Self::from(range);
         self.0.iter().for_each(|run| rest.remove(run.clone()));
         rest
     }
@@ -87,6 +87,14 @@ impl Ranges {
     pub fn first_within(&self, step: u64) -> Option<Range<u64>> {
         let run = self.0.first()?;
         Some(run.start..run.end.min((run.start / step + 1) * step))
+    }
+}
+
+impl From<Range<u64>> for Ranges {
+    fn from(range: Range<u64>) -> Self {
+        let mut set = Self::new();
+        set.insert(range);
+        set
     }
 }
 
@@ -154,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_first_piece_ends_at_a_multiple_of_the_step() {
-        let ranges = Ranges::from_iter([5..200]);
+        let ranges = Ranges::from(5..200);
         assert_eq!(ranges.first_within(64), Some(5..64));
         assert_eq!(Ranges::new().first_within(64), None);
     }

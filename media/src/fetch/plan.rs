@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_end_is_taken_over_by_whoever_is_idle() {
-        let mut plan = Plan::new(Ranges::from_iter([0..100]));
+        let mut plan = Plan::new(Ranges::from(0..100));
         assert_eq!(plan.take(1, Appetite::Busy), Some(0..64));
         assert_eq!(plan.take(2, Appetite::Busy), Some(64..100));
         assert_eq!(plan.take(2, Appetite::Busy), None);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_a_lost_provider_had_is_free_again_but_for_what_it_delivered() {
-        let mut plan = Plan::new(Ranges::from_iter([0..64]));
+        let mut plan = Plan::new(Ranges::from(0..64));
         plan.take(1, Appetite::Busy);
         plan.written(&(0..10));
         plan.leave(1);

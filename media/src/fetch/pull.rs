@@ -251,7 +251,8 @@ impl Shared {
             let mut plan = lock(&self.plan);
             (plan.written(&written), plan.left().is_empty())
         };
-        let count = |set: &Ranges| set.runs().iter().map(|run| tree::bytes_of(self.length, run)).map(|b| b.end - b.start).sum();
+        let count =
+            |set: &Ranges| set.runs().iter().map(|run| tree::bytes_of(self.length, run)).map(|b| b.end - b.start).sum();
         self.delivered.delivered(by, count(&new));
         if over {
             self.over.cancel();

@@ -121,7 +121,8 @@ impl Index {
         table: TableDefinition<'_, [u8; 32], &[u8]>,
         hash: &Hash,
     ) -> Result<Option<T>, StoreError> {
-        let run = || Ok(self.database.begin_read()?.open_table(table)?.get(hash.0)?.map(|bytes| bytes.value().to_vec()));
+        let run =
+            || Ok(self.database.begin_read()?.open_table(table)?.get(hash.0)?.map(|bytes| bytes.value().to_vec()));
         let bytes = run().map_err(|error| convert(&self.root, error))?;
         bytes.map(|bytes| self.decode(&bytes)).transpose()
     }

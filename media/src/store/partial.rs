@@ -40,6 +40,8 @@ struct Work {
     length: u64,
     data: File,
     tree: File,
+    /// Two threads writing one file would spin on the kernel's lock for it.
+    pen: Mutex<()>,
     held: Mutex<Ranges>,
     recorded: Mutex<Recorded>,
     _turn: OwnedMutexGuard<()>,
@@ -79,7 +81,8 @@ impl Partial {
         sync_dir(&inner.root.join("partial")).map_err(|e| inner.io(e))?;
         inner.index.record(&hash, &entry)?;
         let (held, recorded) = (Mutex::default(), Mutex::new(Recorded::Some(entry.ranges())));
-        let work = Work { inner: inner.clone(), hash, length, data, tree, held, recorded, _turn: turn };
+        let work =
+            Work { inner: inner.clone(), hash, length, data, tree, pen: Mutex::new(()), held, recorded, _turn: turn };
         let resumed = work.recheck(&entry.ranges());
         Ok(Self { work: Some(work), resumed })
     }
@@ -129,6 +132,7 @@ impl Work {
         let good = run.start..run.start + leaves.count_good(data);
         if !good.is_empty() {
             let bytes = tree::bytes_of(self.length, &good);
+            let _pen = lock(&self.pen);
             let write = |file, part: &[u8], at| write_all_at(file, part, at).map_err(|e| self.inner.io(e));
             write(&self.data, &data[..(bytes.end - bytes.start) as usize], bytes.start)?;
             let mut rest = proof;

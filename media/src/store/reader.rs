@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -46,6 +47,13 @@ impl Reader {
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// The file with the bytes, open at its start. Shares its position with this reader.
+    pub(crate) fn file(&self) -> io::Result<&File> {
+        let mut file = &self.data;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(file)
     }
 
     /// Fills `buffer` with the bytes from `at` on. Blocks.
