@@ -72,17 +72,17 @@ async fn child() {
 
 /// Runs the child until it has `bytes` and kills it; false if it was done before.
 fn kill_at(dir: &Path, bytes: u64) -> bool {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = Command::new(std::env::current_exe().expect("this test binary"));
     command.args(["--exact", "child", "--nocapture"]).env(CHILD, dir).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut child = command.spawn().expect("the child starts");
+    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let reached = |line: std::io::Result<String>| {
-        let line = line.unwrap();
-        line.strip_prefix("bytes ").is_some_and(|n| n.parse::<u64>().unwrap() >= bytes)
+        let line = line.expect("the child prints text");
+        line.strip_prefix("bytes ").is_some_and(|n| n.parse::<u64>().is_ok_and(|n| n >= bytes))
     };
     let killed = lines.into_iter().any(reached);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ended");
     killed
 }
 
@@ -108,7 +108,7 @@ async fn open(path: &Path) -> Store {
     loop {
         match Store::open(path).await {
             Err(StoreError::Held(_)) => tokio::task::yield_now().await,
-            opened => return opened.unwrap(),
+            opened => return opened.expect("the store opens"),
         }
     }
 }
@@ -118,7 +118,7 @@ struct Tmpfs(PathBuf);
 
 impl Tmpfs {
     fn mount(path: PathBuf, mib: u32) -> Option<Self> {
-        std::fs::create_dir(&path).unwrap();
+        std::fs::create_dir(&path).expect("a new folder");
         let options = format!("size={mib}m");
         if !cfg!(target_os = "linux") || !run("mount", &["-t", "tmpfs", "-o", &options, "tmpfs"], &path) {
             eprintln!("skipped: mounting a tmpfs needs Linux and root");

@@ -21,7 +21,7 @@ pub enum Import {
 impl Inner {
     pub(super) fn import(self: &Arc<Self>, path: &Path, how: Import) -> Result<Holding, StoreError> {
         let io = |error| StoreError::Io { path: path.into(), error };
-        let mut file = File::open(path).map_err(io)?;
+        let file = File::open(path).map_err(io)?;
         let before = file.metadata().map_err(io)?;
         let place = match how {
             Import::Copy => Place::Own,
@@ -33,12 +33,21 @@ impl Inner {
             Ok(after) => after.len() != before.len() || modified(&after) != modified(&before),
             Err(_) => true,
         };
-        let result = self.take_in(before.len(), place, &mut |buffer| (&file).read_exact(buffer));
-        if changed() {
-            return Err(StoreError::Changed(path.into()));
+        let mut broken = None;
+        let mut read = |buffer: &mut [u8]| {
+            (&file).read_exact(buffer).inspect_err(|error| broken = Some(io::Error::from(error.kind())))
+        };
+        let result = self.take_in(before.len(), place, &mut read);
+        match broken {
+            Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(StoreError::Changed(path.into()));
+            }
+            Some(error) => return Err(io(error)),
+            None => {}
         }
-        let more = file.read(&mut [0]).map_err(io)?;
-        if more > 0 { Err(StoreError::Changed(path.into())) } else { result }
+        let holding = result?;
+        let longer = (&file).read(&mut [0]).map_err(io)? > 0;
+        if longer || changed() { Err(StoreError::Changed(path.into())) } else { Ok(holding) }
     }
 
     pub(super) fn import_bytes(self: &Arc<Self>, mut bytes: &[u8]) -> Result<Holding, StoreError> {

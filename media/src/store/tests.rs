@@ -18,7 +18,7 @@ async fn a_copied_file_outlives_its_original() {
     assert_eq!(holding, Holding { hash: Hash::of(&data), length: data.len() as u64 });
     fs::remove_file(&path).unwrap();
     assert_eq!(store.read(holding.hash, u64::MAX).await.unwrap(), data);
-    assert_eq!(store.holdings().await.unwrap(), [holding.clone()]);
+    assert_eq!(store.holdings().await.unwrap(), std::slice::from_ref(&holding));
     assert_eq!(store.used(), holding.length);
     store.import_bytes(data).await.unwrap();
     assert_eq!(store.used(), holding.length, "the same bytes are kept once");
@@ -37,6 +37,17 @@ async fn a_referenced_file_that_changes_is_not_served() {
     assert!(matches!(store.reader(holding.hash).await, Err(StoreError::Changed(_))));
     fs::remove_file(&path).unwrap();
     assert!(matches!(store.reader(holding.hash).await, Err(StoreError::Changed(_))));
+}
+
+#[tokio::test]
+async fn a_folder_or_nothing_cannot_be_imported_and_the_error_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir).await;
+    for path in [dir.path().to_path_buf(), dir.path().join("nothing")] {
+        let error = store.import(&path, Import::Copy).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Io { path: named, .. } if *named == path), "{error}");
+    }
+    assert_eq!(store.used(), 0);
 }
 
 #[tokio::test]
