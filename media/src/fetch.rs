@@ -9,7 +9,7 @@ use polymorph_core::Guid;
 use polymorph_core::runtime::transport::Stream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::Hash;
@@ -40,6 +40,8 @@ const MAX_KNOWN: usize = 256;
 const CHECKPOINT: Duration = Duration::from_secs(1);
 /// ... or so many groups (64 MiB), whichever comes first. More often costs throughput, less often repeats work.
 const CHECKPOINT_GROUPS: u64 = 4096;
+/// How long one provider has to prove a blob's length before another is asked too.
+const STAGGER: Duration = Duration::from_millis(500);
 /// How often it is looked whether that is due.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -170,7 +172,8 @@ impl Fetcher {
 
     /// Adds to the total of [`Progress`]: what will be fetched with known lengths.
     pub fn expect(&mut self, bytes: u64) {
-        lock(&self.tally.here).total += bytes;
+        let mut here = lock(&self.tally.here);
+        here.total = here.total.saturating_add(bytes);
     }
 
     /// Fetches the blob `hash` into the store. What is here of it already is not fetched again. Dropping the future
@@ -184,9 +187,7 @@ impl Fetcher {
             return Ok(self.already(holding.length));
         }
         // Left over from a fetch that was dropped half-way.
-        for known in self.known.iter_mut().filter(|known| matches!(known.standing, Standing::Active)) {
-            known.standing = Standing::Ready(None);
-        }
+        self.reset();
         let mut complaints = Vec::new();
         let length = match length {
             Length::Known(length) => length,
@@ -270,7 +271,7 @@ impl Fetcher {
                     done.map_err(|e| StoreError::io(self.store.path(), e.into()))??;
                 }
                 () = shared.over.cancelled() => {}
-                () = tokio::time::sleep_until(alone_since + self.options.patience), if pullers.is_empty() => break,
+                () = sleep_until(alone_since + self.options.patience), if pullers.is_empty() => break,
             }
         }
         shared.over.cancel();
@@ -294,10 +295,11 @@ impl Fetcher {
             if asked[who] || pullers.len() >= MAX_ACTIVE {
                 continue;
             }
-            let Standing::Ready(stream) = &mut known.standing else { continue };
-            pullers.spawn(pull(shared.clone(), who, known.provider.clone(), stream.take()));
-            known.standing = Standing::Active;
-            asked[who] = true;
+            if matches!(known.standing, Standing::Ready(_)) {
+                let (provider, stream) = known.take();
+                pullers.spawn(pull(shared.clone(), who, provider, stream));
+                asked[who] = true;
+            }
         }
     }
 
@@ -334,65 +336,101 @@ impl Fetcher {
         }
     }
 
-    /// Learns the length of a blob from the proof of its last group.
+    /// Learns the length of a blob from the proof of its last group. Asks one provider, and the next as well when
+    /// there is no answer soon; the first proof wins.
     async fn discover(
         &mut self,
         hash: Hash,
         max: u64,
         complaints: &mut Vec<(Guid, Complaint)>,
     ) -> Result<u64, FetchError> {
+        let mut attempts = JoinSet::new();
         let mut asked = vec![false; self.known.len()];
-        let patience = Instant::now() + self.options.patience;
-        loop {
+        let (mut since, mut last) = (Instant::now(), None);
+        let proven = loop {
+            let next = last.is_none_or(|last: Instant| attempts.is_empty() || last.elapsed() >= STAGGER);
             let ready = |(who, known): (usize, &Known)| !asked[who] && matches!(known.standing, Standing::Ready(_));
-            let Some(who) = self.known.iter().enumerate().position(ready) else {
-                match timeout_at(patience, self.coming.next()).await {
-                    Ok(Some(provider)) => self.meet(provider, &mut asked),
-                    _ => return Err(FetchError::NoProvider { hash, complaints: std::mem::take(complaints) }),
-                }
+            let who = self.known.iter().enumerate().position(ready);
+            if let (true, Some(who)) = (next, who) {
+                asked[who] = true;
+                last = Some(Instant::now());
+                attempts.spawn(prove_length(hash, who, self.known[who].take(), self.options.stall));
                 continue;
-            };
-            asked[who] = true;
-            let provider = self.known[who].provider.clone();
-            let Standing::Ready(stream) = &mut self.known[who].standing else { continue };
-            let stream = stream.take();
-            let result = prove_length(hash, &*provider, stream, self.options.stall).await;
-            let (stream, complaint) = match result {
-                Ok((length, _)) if length > max => {
-                    return Err(FetchError::TooLong { hash, length, max });
+            }
+            if !attempts.is_empty() {
+                since = Instant::now();
+            } else if self.coming.0.is_none() {
+                break None;
+            }
+            tokio::select! {
+                next = self.coming.next(), if self.coming.0.is_some() && attempts.len() < MAX_ACTIVE => {
+                    next.into_iter().for_each(|provider| self.meet(provider, &mut asked));
                 }
-                Ok((length, stream)) => {
-                    self.known[who].standing = Standing::Ready(Some(stream));
-                    return Ok(length);
+                Some(Ok((ended, length))) = attempts.join_next() => {
+                    self.end(Ok(ended), complaints);
+                    if length.is_some() {
+                        break length;
+                    }
                 }
-                Err(complaint) => (None, Some(complaint)),
-            };
-            self.end(Ok(Ended { who, stream, complaint }), complaints);
+                () = sleep(STAGGER), if !attempts.is_empty() && who.is_some() => {}
+                () = sleep_until(since + self.options.patience), if attempts.is_empty() => break None,
+            }
+        };
+        drop(attempts);
+        self.reset();
+        match proven {
+            Some(length) if length > max => Err(FetchError::TooLong { hash, length, max }),
+            Some(length) => Ok(length),
+            None => Err(FetchError::NoProvider { hash, complaints: std::mem::take(complaints) }),
         }
+    }
+
+    /// Makes those whose work was broken off ready again.
+    fn reset(&mut self) {
+        for known in self.known.iter_mut().filter(|known| matches!(known.standing, Standing::Active)) {
+            known.standing = Standing::Ready(None);
+        }
+    }
+}
+
+impl Known {
+    /// Takes the provider, and its stream if one is open, into work.
+    fn take(&mut self) -> (Arc<dyn Provider>, Option<Stream>) {
+        let stream = match std::mem::replace(&mut self.standing, Standing::Active) {
+            Standing::Ready(stream) => stream,
+            _ => None,
+        };
+        (self.provider.clone(), stream)
     }
 }
 
 async fn prove_length(
     hash: Hash,
-    provider: &dyn Provider,
-    stream: Option<Stream>,
+    who: usize,
+    (provider, stream): (Arc<dyn Provider>, Option<Stream>),
     stall: Duration,
-) -> Result<(u64, Stream), Complaint> {
-    let mut stream = match stream {
-        Some(stream) => stream,
-        None => open(provider, stall).await?,
+) -> (Ended, Option<u64>) {
+    let work = async {
+        let mut stream = match stream {
+            Some(stream) => stream,
+            None => open(&*provider, stall).await?,
+        };
+        send(&mut stream, &Request { hash, runs: Vec::new() }.encode(), stall).await?;
+        let length = read_head(&mut stream.recv, stall).await?;
+        let run = tree::groups(length) - 1..tree::groups(length);
+        let bytes = tree::bytes_of(length, &run);
+        let proof = tree::proof_bytes(length, &run) as usize;
+        let mut buffer = vec![0; proof + (bytes.end - bytes.start) as usize];
+        let end = buffer.len();
+        fill(&mut stream.recv, &mut buffer, &mut 0, end, stall).await?;
+        let (proof, data) = buffer.split_at(proof);
+        let good = Leaves::prove(&hash, length, run, proof).map(|leaves| leaves.count_good(data));
+        if good == Ok(1) { Ok((length, stream)) } else { Err(Complaint::Lied) }
     };
-    send(&mut stream, &Request { hash, runs: Vec::new() }.encode(), stall).await?;
-    let length = read_head(&mut stream.recv, stall).await?;
-    let run = tree::groups(length) - 1..tree::groups(length);
-    let bytes = tree::bytes_of(length, &run);
-    let proof = tree::proof_bytes(length, &run) as usize;
-    let mut buffer = vec![0; proof + (bytes.end - bytes.start) as usize];
-    let end = buffer.len();
-    fill(&mut stream.recv, &mut buffer, &mut 0, end, stall).await?;
-    let (proof, data) = buffer.split_at(proof);
-    let good = Leaves::prove(&hash, length, run, proof).map(|leaves| leaves.count_good(data));
-    if good == Ok(1) { Ok((length, stream)) } else { Err(Complaint::Lied) }
+    match work.await {
+        Ok((length, stream)) => (Ended { who, stream: Some(stream), complaint: None }, Some(length)),
+        Err(complaint) => (Ended { who, stream: None, complaint: Some(complaint) }, None),
+    }
 }
 
 /// Fetches one blob; see [`Fetcher`] for several.

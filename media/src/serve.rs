@@ -221,3 +221,89 @@ async fn next_part(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, DuplexStream};
+
+    use super::*;
+    use crate::blob::Hash;
+    use crate::testing::{answer, sample, stream};
+
+    const LENGTH: u64 = 3 * 1024 * 1024;
+
+    struct Lab {
+        _dir: tempfile::TempDir,
+        store: Store,
+        hash: Hash,
+        near: DuplexStream,
+    }
+
+    async fn lab(limits: Limits) -> (Lab, tokio::task::JoinHandle<Result<Served, ServeError>>) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("store")).await.unwrap();
+        let hash = store.import_bytes(sample(LENGTH)).await.unwrap().hash;
+        let (near, far) = tokio::io::duplex(16 * 1024);
+        let served = store.clone();
+        let task = tokio::spawn(async move { serve(stream(far), &served, &limits).await });
+        (Lab { _dir: dir, store, hash, near }, task)
+    }
+
+    #[tokio::test]
+    async fn answers_come_in_order_and_are_exactly_proof_and_data() {
+        let (mut lab, task) = lab(Limits::default()).await;
+        let ask = |hash, runs: &[(u64, u64)]| Request { hash, runs: runs.to_vec() }.encode();
+        let requests = [
+            ask(lab.hash, &[(3, 7), (60, 70)]),
+            ask(Hash([1; 32]), &[]),
+            ask(lab.hash, &[(0, 193)]),
+            ask(lab.hash, &[]),
+        ];
+        lab.near.write_all(&requests.concat()).await.unwrap();
+        let data = sample(LENGTH);
+        let mut expected = Vec::new();
+        let here = [&[0][..], &LENGTH.to_le_bytes()].concat();
+        let add = |run| {
+            let (proof, bytes) = answer(&data, &run);
+            [proof, bytes].concat()
+        };
+        expected.extend([here.clone(), add(3..7), add(60..70), vec![1], vec![2], here, add(191..192)].concat());
+        let mut found = vec![0; expected.len()];
+        lab.near.read_exact(&mut found).await.unwrap();
+        assert!(found == expected);
+        lab.near.shutdown().await.unwrap();
+        assert_eq!(lab.near.read(&mut [0]).await.unwrap(), 0);
+        let served = task.await.unwrap().unwrap();
+        assert_eq!(served, Served { requests: 2, bytes: expected.len() as u64 });
+        assert!(lab.store.used() >= LENGTH);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_asks_nothing_or_takes_nothing_is_dropped() {
+        let (_lab, task) = lab(Limits::default()).await;
+        assert!(matches!(task.await.unwrap(), Err(ServeError::Idle)));
+        let (mut lab, task) = lab(Limits::default()).await;
+        lab.near.write_all(&Request { hash: lab.hash, runs: vec![(0, 192)] }.encode()).await.unwrap();
+        assert!(matches!(task.await.unwrap(), Err(ServeError::Idle)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_takes_slowly_is_served_to_the_end() {
+        let (mut lab, task) = lab(Limits::default()).await;
+        lab.near.write_all(&Request { hash: lab.hash, runs: vec![(0, 192)] }.encode()).await.unwrap();
+        let (mut taken, mut buffer) = (0, vec![0; 16 * 1024]);
+        while taken < LENGTH {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            taken += lab.near.read(&mut buffer).await.unwrap() as u64;
+        }
+        drop(lab.near);
+        assert!(!matches!(task.await.unwrap(), Err(ServeError::Idle)));
+    }
+
+    #[tokio::test]
+    async fn a_malformed_request_ends_the_stream_with_its_reason() {
+        let (mut lab, task) = lab(Limits::default()).await;
+        lab.near.write_all(&[5, 0, 1, 2, 3, 4, 5]).await.unwrap();
+        assert!(matches!(task.await.unwrap(), Err(ServeError::Request(RequestError::Malformed))));
+    }
+}

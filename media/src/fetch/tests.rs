@@ -208,6 +208,11 @@ async fn a_provider_that_says_nothing_is_dropped_in_time_and_its_chunks_go_to_an
     assert_eq!(fetched.by, [(Guid([2; 32]), 4 * MIB)]);
     let other = Lab::new(MIB).await;
     let start = Instant::now();
+    let providers = list([silent.clone(), other.honest(2)]);
+    fetch(&other.store, other.hash, Length::AtMost(MIB), providers, Options::default()).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2), "one who is silent does not hold the start");
+    let other = Lab::new(MIB).await;
+    let start = Instant::now();
     let error = other.fetch([silent]).await.unwrap_err();
     assert!(start.elapsed() >= Options::default().stall && start.elapsed() < 2 * Options::default().stall);
     let FetchError::NoProvider { complaints, .. } = error else { panic!("{error}") };

@@ -20,13 +20,18 @@ pub enum Import {
 
 impl Inner {
     pub(super) fn import(self: &Arc<Self>, path: &Path, how: Import) -> Result<Holding, StoreError> {
-        let io = |error| StoreError::Io { path: path.into(), error };
+        let io = |error: io::Error| StoreError::Io { path: path.into(), error };
         let file = File::open(path).map_err(io)?;
         let before = file.metadata().map_err(io)?;
         let place = match how {
             Import::Copy => Place::Own,
             Import::Reference => {
-                Place::Reference { path: path.canonicalize().map_err(io)?, modified: modified(&before) }
+                let path = path.canonicalize().map_err(io)?;
+                if path.to_str().is_none() {
+                    let reason = "a name that is not Unicode cannot be remembered; import a copy";
+                    return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, reason)));
+                }
+                Place::Reference { path, modified: modified(&before) }
             }
         };
         let changed = || match file.metadata() {

@@ -165,6 +165,10 @@ fn convert(root: &Path, error: redb::Error) -> StoreError {
             StoreError::Damaged { path: root.into(), reason: error.to_string() }
         }
         redb::Error::Io(error) => StoreError::io(root, error),
+        redb::Error::PreviousIo => {
+            let error = std::io::Error::other("the index stopped after an earlier disk error; open the store again");
+            StoreError::Io { path: root.into(), error }
+        }
         other => StoreError::Damaged { path: root.into(), reason: other.to_string() },
     }
 }

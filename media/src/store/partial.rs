@@ -61,16 +61,17 @@ impl Partial {
         length: u64,
         turn: OwnedMutexGuard<()>,
     ) -> Result<Self, StoreError> {
-        let known = inner.index.partial(&hash)?;
-        let entry = match known {
+        let entry = match inner.index.partial(&hash)? {
             Some(entry) if entry.length != length && !entry.held.is_empty() => {
                 return Err(StoreError::Length { hash, known: entry.length, asked: length });
             }
             Some(entry) if entry.length == length => entry,
             other => {
-                inner.release(other.map_or(0, |entry| entry.length));
                 inner.reserve(length)?;
-                PartialEntry { length, held: Vec::new() }
+                let entry = PartialEntry { length, held: Vec::new() };
+                let recorded = inner.index.record(&hash, &entry);
+                inner.release(if recorded.is_ok() { other.map_or(0, |entry| entry.length) } else { length });
+                recorded.map(|()| entry)?
             }
         };
         let open = |path| File::options().read(true).write(true).create(true).truncate(false).open(path);
@@ -79,7 +80,6 @@ impl Partial {
         data.set_len(length).map_err(|e| inner.io(e))?;
         tree.set_len(tree::outboard_bytes(length)).map_err(|e| inner.io(e))?;
         sync_dir(&inner.root.join("partial")).map_err(|e| inner.io(e))?;
-        inner.index.record(&hash, &entry)?;
         let (held, recorded) = (Mutex::default(), Mutex::new(Recorded::Some(entry.ranges())));
         let work =
             Work { inner: inner.clone(), hash, length, data, tree, pen: Mutex::new(()), held, recorded, _turn: turn };
