@@ -34,12 +34,17 @@ fn main() -> Outcome<()> {
     println!("{mib} MiB, {rounds} rounds; wall MB/s and CPU-s/GiB of both ends together");
     let gib = mib as f64 / 1024.0;
     let (mut walls, mut cpus) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
+    // The first round touches fresh memory and is not counted.
+    for round in 0..=rounds {
         let floor = measure(|| floor(&source, &dir.path().join("floor"), hash))?;
         std::fs::remove_file(dir.path().join("floor"))?;
         let store = dir.path().join(format!("store{round}"));
         let ours = measure_fetch(&source, &store, hash)?;
         let speed = |seconds: f64| gib * 1073.741824 / seconds;
+        std::fs::remove_dir_all(&store)?;
+        if round == 0 {
+            continue;
+        }
         println!(
             "floor {:.0} MB/s, {:.2} CPU-s/GiB · fetch {:.0} MB/s, {:.2} CPU-s/GiB · speed ratio {:.2}, CPU ratio {:.2}",
             speed(floor.0),
@@ -51,7 +56,6 @@ fn main() -> Outcome<()> {
         );
         walls.push(floor.0 / ours.0);
         cpus.push(ours.1 / floor.1);
-        std::fs::remove_dir_all(&store)?;
     }
     let median = |values: &mut Vec<f64>| {
         values.sort_by(f64::total_cmp);

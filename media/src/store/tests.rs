@@ -1,5 +1,7 @@
 use std::fs::File;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::blob::{GROUP_BYTES, Ranges};
 use crate::testing::{answer, sample};
@@ -202,4 +204,40 @@ async fn the_capacity_is_kept() {
     assert!(matches!(store.import_bytes(vec![2; 60]).await, Err(StoreError::Capacity { used: 60, .. })));
     assert!(matches!(store.partial(Hash([9; 32]), 41).await, Err(StoreError::Capacity { .. })));
     store.import_bytes(vec![2; 40]).await.unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_split_in_any_order_gives_the_same_file(
+        size in 1..30 * GROUP_BYTES,
+        cuts in proptest::collection::vec(0u64..30, 0..10),
+        order in any::<u64>(),
+    ) {
+        let data = sample(size);
+        let (hash, groups) = (Hash::of(&data), tree::groups(size));
+        let mut ends: Vec<u64> = cuts.into_iter().filter(|cut| (1..groups).contains(cut)).chain([groups]).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let mut runs: Vec<_> = starts.zip(ends.iter().copied()).map(|(start, end)| start..end).collect();
+        runs.sort_by_key(|run| Hash::of(&[run.start.to_le_bytes(), order.to_le_bytes()].concat()));
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let store = store(&dir).await;
+            let partial = store.partial(hash, size).await.unwrap().unwrap();
+            for run in runs {
+                let (proof, bytes) = answer(&data, &run);
+                partial.write(run, &proof, &bytes).unwrap();
+            }
+            partial.finish().unwrap();
+            assert!(store.read(hash, u64::MAX).await.unwrap() == data);
+            // The tree it kept is the one an import would have made, so it can be served.
+            let served = store.reader(hash).await.unwrap();
+            let mut buffer = Vec::new();
+            served.answer(Some(0..groups), &(0..groups), &mut buffer).unwrap();
+            let (proof, bytes) = answer(&data, &(0..groups));
+            assert!(buffer == [proof, bytes].concat());
+        });
+    }
 }
