@@ -279,3 +279,13 @@ impl Default for Config {
 /// How many successors may be asked for. Each stabilization carries the list, so more would be paid for all the
 /// time; with 64 the ring survives the simultaneous loss of half of a million peers.
 const MAX_SUCCESSORS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_say_their_defaults() {
+        setting::assert_defaults_hold::<Config>();
+    }
+}

@@ -315,6 +315,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_settings_say_their_defaults() {
+        setting::assert_defaults_hold::<Config>();
+    }
+
+    #[test]
     fn a_refreshed_key_lies_in_its_bucket_and_nowhere_else() {
         let mine = Key(core::array::from_fn(|at| (at * 37) as u8));
         for random in [Key([0; 32]), Key([0xff; 32]), Key([0x5a; 32])] {
