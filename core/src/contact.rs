@@ -300,7 +300,7 @@ mod tests {
 
     fn contact() -> Contact {
         let identity = Identity::from_seed(&[1; 32]);
-        let addresses = ["tcp://127.0.0.1:4000", "quic://[::1]:5", "unix:/tmp/x", "mem:a"].map(|a| a.parse().unwrap());
+        let addresses = ["tcp://127.0.0.1:4000", "quic://[::1]:5", "unix:/run/x", "mem:a"].map(|a| a.parse().unwrap());
         Contact::sign(&identity, &addresses, 3, Time::from_secs(100))
     }
 

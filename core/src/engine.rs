@@ -1,8 +1,224 @@
-//! The sans-IO node.
+//! The sans-IO node: peers, sessions, routing, lookups, broadcasts and records of any number of overlays.
+//!
+//! **One way in: [`Engine::handle`] takes the time, one input, and a workspace it is lent; everything that follows
+//! from the input is done when it returns, and what the driver must do stands in [`Workspace::out`].** The engine
+//! owns no clock, no entropy, no socket and no queue of frames; the same input gives the same output, always.
+//!
+//! The way of an input: [`turn`] takes it apart · [`session`] wires, handshakes and who holds which link ·
+//! [`desk`] what a topology asks for, and sending · [`routing`] and [`lookup`] · [`cast`] broadcasts ·
+//! [`records`] · [`calls`] questions and their time-outs.
 
+pub mod book;
+mod calls;
+mod cast;
+mod desk;
+pub(crate) mod hash;
 pub mod io;
+mod lookup;
+pub mod metrics;
+mod peers;
+mod records;
+mod routing;
+pub mod rtt;
+mod session;
 pub mod settings;
+mod state;
+mod timers;
+mod turn;
+
+use core::fmt;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::topology::Topology;
+use crate::topology::question::{Neighbor, Route};
+use crate::{Guid, Signer, Time, Verifier};
+pub use book::{Book, Contacts};
+pub use io::{Attach, AttachError, Command, Input, Outcome, Output};
+use metrics::{Metrics, PeerInfo};
+use state::{NodeState, Overlay};
+use turn::{Todo, Turn};
 
 /// Which of a node's overlays.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Slot(pub u16);
+
+/// What the driver lends the engine for a turn: the place for outputs, the contact book, and scratch. One
+/// workspace serves any number of engines, so that a million of them carry no empty buffers.
+pub struct Workspace<T: Topology> {
+    /// What the driver must do, in order.
+    pub out: Vec<Output<T>>,
+    /// Who can be reached how.
+    pub book: Box<dyn Book>,
+    todo: VecDeque<Todo<T>>,
+    route: Route,
+    guids: Vec<Guid>,
+}
+
+impl<T: Topology> Workspace<T> {
+    /// A workspace around a contact book.
+    #[must_use]
+    pub fn new(book: Box<dyn Book>) -> Self {
+        Self { out: Vec::new(), book, todo: VecDeque::new(), route: Route::default(), guids: Vec::new() }
+    }
+}
+
+impl<T: Topology> fmt::Debug for Workspace<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Workspace({} outputs)", self.out.len())
+    }
+}
+
+/// One node without its wires. See the [module](self) for how it is driven.
+pub struct Engine<T: Topology> {
+    node: NodeState<T>,
+    overlays: Vec<Option<Box<Overlay<T>>>>,
+}
+
+impl<T: Topology> fmt::Debug for Engine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({})", self.node.me.short())
+    }
+}
+
+impl<T: Topology> Engine<T> {
+    /// A node that signs as `signer`. All its randomness follows from `seed`: secret entropy on sockets, a number
+    /// in a simulation.
+    #[must_use]
+    pub fn new(
+        settings: Arc<settings::Node>,
+        signer: Arc<dyn Signer>,
+        verifier: Arc<dyn Verifier>,
+        seed: [u8; 32],
+    ) -> Self {
+        Self { node: NodeState::new(settings, signer, verifier, seed), overlays: Vec::new() }
+    }
+
+    /// Who this is.
+    #[must_use]
+    pub fn me(&self) -> Guid {
+        self.node.me
+    }
+
+    /// Adds an overlay; it does nothing until it is told to [`Command::Join`].
+    ///
+    /// # Errors
+    /// [`AttachError`], with nothing changed.
+    pub fn attach(&mut self, now: Time, attach: Attach<T>, ws: &mut Workspace<T>) -> Result<Slot, AttachError> {
+        let slot = self.vacancy(&attach, now)?;
+        let overlay = Overlay::new(attach, slot, &self.node);
+        let at = usize::from(slot.0);
+        if at == self.overlays.len() {
+            self.overlays.push(None);
+        }
+        self.overlays[at] = Some(Box::new(overlay));
+        self.turn(now, ws).offer_anew();
+        Ok(slot)
+    }
+
+    fn vacancy(&self, attach: &Attach<T>, now: Time) -> Result<Slot, AttachError> {
+        let settings = &self.node.settings;
+        let name = attach.name.name().to_owned();
+        if self.overlays.iter().flatten().any(|o| o.state.id == attach.name.id() && o.state.epoch == attach.epoch) {
+            return Err(AttachError::Twice(name));
+        }
+        let at = self.overlays.iter().position(Option::is_none).unwrap_or(self.overlays.len());
+        if at >= settings.overlays {
+            return Err(AttachError::TooMany(settings.overlays));
+        }
+        let needed = attach.topology.powers().degree;
+        if needed > settings.connections {
+            return Err(AttachError::Degree { needed, budget: settings.connections });
+        }
+        if let crate::Admission::Authority(authority) = attach.name.admission() {
+            let (id, me) = (attach.name.id(), self.node.me);
+            let granted = attach
+                .grant
+                .as_ref()
+                .is_some_and(|grant| grant.allows(authority, &*self.node.verifier, &id, &me, attach.standing, now));
+            if !granted {
+                return Err(AttachError::NotGranted(name));
+            }
+        }
+        Ok(Slot(at as u16))
+    }
+
+    /// Leaves an overlay in good order and forgets it. What still waits there ends with
+    /// [`Failure::Detached`](io::Failure::Detached).
+    pub fn detach(&mut self, now: Time, slot: Slot, ws: &mut Workspace<T>) {
+        self.turn(now, ws).detach(slot);
+        if let Some(place) = self.overlays.get_mut(usize::from(slot.0)) {
+            *place = None;
+        }
+    }
+
+    /// Says goodbye to every peer: after all overlays were detached, or instead of that.
+    pub fn shutdown(&mut self, now: Time, ws: &mut Workspace<T>) {
+        for at in 0..self.overlays.len() {
+            self.detach(now, Slot(at as u16), ws);
+        }
+        self.turn(now, ws).close_all();
+    }
+
+    /// One input. What follows from it stands in `ws.out` when this returns.
+    pub fn handle(&mut self, now: Time, input: Input<T>, ws: &mut Workspace<T>) {
+        self.turn(now, ws).run(input);
+    }
+
+    fn turn<'a>(&'a mut self, now: Time, ws: &'a mut Workspace<T>) -> Turn<'a, T> {
+        Turn { now, node: &mut self.node, overlays: &mut self.overlays, ws }
+    }
+
+    /// When the engine next wants [`Input::Wake`].
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Time> {
+        let overlays = self.overlays.iter().flatten().filter_map(|o| o.state.timers.next());
+        overlays.chain(self.node.timers.next()).min()
+    }
+
+    fn overlay(&self, slot: Slot) -> Option<&Overlay<T>> {
+        self.overlays.get(usize::from(slot.0))?.as_deref()
+    }
+
+    /// The topology of an overlay, to ask it questions.
+    #[must_use]
+    pub fn topology(&self, slot: Slot) -> Option<&T> {
+        self.overlay(slot).map(|o| &o.topology)
+    }
+
+    /// The topology of an overlay, for a simulator that fills its tables before the run.
+    #[must_use]
+    pub fn topology_mut(&mut self, slot: Slot) -> Option<&mut T> {
+        self.overlays.get_mut(usize::from(slot.0))?.as_deref_mut().map(|o| &mut o.topology)
+    }
+
+    /// The neighbors of an overlay.
+    #[must_use]
+    pub fn neighbors(&self, slot: Slot) -> Vec<Neighbor> {
+        self.topology(slot).map(Topology::neighbors).unwrap_or_default()
+    }
+
+    /// The attached overlays.
+    pub fn slots(&self) -> impl Iterator<Item = (Slot, &crate::OverlayName)> {
+        self.overlays.iter().flatten().map(|o| (o.state.slot, &o.state.name))
+    }
+
+    /// What an overlay counted.
+    #[must_use]
+    pub fn metrics(&self, slot: Slot) -> Option<&Metrics> {
+        self.overlay(slot).map(|o| &o.state.metrics)
+    }
+
+    /// The peers with a session, and what is known of them.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.node.peer_infos()
+    }
+
+    /// About how many bytes of memory the engine keeps, topologies not counted.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let overlays: usize = self.overlays.iter().flatten().map(|o| size_of::<Overlay<T>>() + o.state.bytes()).sum();
+        size_of::<Self>() + self.node.peers.bytes() + overlays
+    }
+}

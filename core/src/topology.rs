@@ -99,6 +99,24 @@ pub trait Topology: Send + Sized + 'static {
         Distance::MAX
     }
 
+    /// What proves the addresses to [`admits`](Self::admits) at the peers, such as an assigner's signature.
+    fn proof(&self) -> bytes::Bytes {
+        bytes::Bytes::new()
+    }
+
+    /// The lanes of all parts. Not for authors to change.
+    #[doc(hidden)]
+    fn lanes(&self) -> u32 {
+        1
+    }
+
+    /// The lane of the part whose message this is. Not for authors to change.
+    #[doc(hidden)]
+    fn lane_of(message: &Self::Message) -> question::Lane {
+        let _ = message;
+        question::Lane::default()
+    }
+
     /// The Guids inside a message, found by serde. Not for authors to change.
     #[doc(hidden)]
     fn mentions(message: &Self::Message, found: &mut Vec<Guid>) {

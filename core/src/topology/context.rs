@@ -26,6 +26,7 @@ pub struct Busy;
 pub type Rng = ChaCha8Rng;
 
 /// One thing a topology wants.
+#[allow(missing_docs)]
 pub enum Action<T: Topology> {
     /// A message to a peer.
     Send { to: Guid, message: T::Message, payload: Bytes },

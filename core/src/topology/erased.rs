@@ -18,6 +18,7 @@ use crate::{Distance, Guid};
 pub struct Parcel {
     bytes: Bytes,
     mentions: Vec<Guid>,
+    lane: Lane,
 }
 
 impl fmt::Debug for Parcel {
@@ -34,7 +35,7 @@ impl Serialize for Parcel {
 
 impl<'de> Deserialize<'de> for Parcel {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Self { bytes: Bytes::deserialize(from)?, mentions: Vec::new() })
+        Ok(Self { bytes: Bytes::deserialize(from)?, mentions: Vec::new(), lane: Lane::default() })
     }
 }
 
@@ -64,6 +65,8 @@ trait Erased: Send {
     fn admits(&self, guid: Guid, address: &Bytes, proof: &[u8]) -> bool;
     fn route(&self, query: &Query<'_, Boxed>, route: &mut Route);
     fn spread(&self, spread: &Spread, to: &mut Vec<Guid>);
+    fn proof(&self) -> Bytes;
+    fn lanes(&self) -> u32;
     fn breadth(&self) -> usize;
     fn distance(&self, to: &Target<Boxed>, peer: Guid) -> Distance;
 }
@@ -76,7 +79,7 @@ impl<T: Topology> Lift<T, Boxed> for ToBytes<T> {
     fn message(inner: T::Message) -> Parcel {
         let mut mentions = Vec::new();
         T::mentions(&inner, &mut mentions);
-        Parcel { bytes: encode(&inner), mentions }
+        Parcel { bytes: encode(&inner), mentions, lane: T::lane_of(&inner) }
     }
     fn address(inner: T::Address) -> Bytes {
         encode(&inner)
@@ -173,6 +176,14 @@ impl<T: Topology> Erased for Shadow<T> {
         self.0.spread(spread, to);
     }
 
+    fn proof(&self) -> Bytes {
+        self.0.proof()
+    }
+
+    fn lanes(&self) -> u32 {
+        self.0.lanes()
+    }
+
     fn breadth(&self) -> usize {
         self.0.breadth()
     }
@@ -211,11 +222,22 @@ impl Topology for Boxed {
     fn spread(&self, spread: &Spread, to: &mut Vec<Guid>) {
         self.0.spread(spread, to);
     }
+    fn proof(&self) -> Bytes {
+        self.0.proof()
+    }
+
+    fn lanes(&self) -> u32 {
+        self.0.lanes()
+    }
+
     fn breadth(&self) -> usize {
         self.0.breadth()
     }
     fn distance(&self, to: &Target<Self>, peer: Guid) -> Distance {
         self.0.distance(to, peer)
+    }
+    fn lane_of(message: &Parcel) -> Lane {
+        message.lane
     }
     fn mentions(message: &Parcel, found: &mut Vec<Guid>) {
         found.extend_from_slice(&message.mentions);

@@ -217,6 +217,7 @@ impl<U: Topology, B: Topology> Topology for Layer<U, B> {
             spreads: upper.spreads || base.spreads,
             intercepts: upper.intercepts || base.intercepts,
             hears: upper.hears || base.hears,
+            assigned: upper.assigned || base.assigned,
             degree: upper.degree + base.degree,
         }
     }
@@ -289,6 +290,21 @@ impl<U: Topology, B: Topology> Topology for Layer<U, B> {
         match part {
             Part::Upper => self.upper.spread(&spread, to),
             Part::Base => self.base.spread(&spread, to),
+        }
+    }
+
+    fn proof(&self) -> bytes::Bytes {
+        if self.upper.powers().assigned { self.upper.proof() } else { self.base.proof() }
+    }
+
+    fn lanes(&self) -> u32 {
+        super::question::lanes(self.upper.lanes(), self.base.lanes())
+    }
+
+    fn lane_of(message: &Self::Message) -> Lane {
+        match message {
+            Either::Upper(message) => U::lane_of(message).upper(),
+            Either::Base(message) => B::lane_of(message).base(),
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Powers {
     pub intercepts: bool,
     /// It is told of every authenticated frame (Kademlia's buckets).
     pub hears: bool,
+    /// Its addresses are assigned, not computed: peers are told of them, with proof.
+    pub assigned: bool,
     /// How many required links it may ask for; an engine whose connection budget is smaller refuses it.
     pub degree: usize,
 }
@@ -26,6 +28,13 @@ pub struct Powers {
 /// Which part of a layered topology asks. Only [`Layer`](super::layer::Layer) and the engine look inside.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Lane(pub(crate) u8);
+
+/// The lanes of a layered topology, from those of its parts.
+pub(crate) fn lanes(upper: u32, base: u32) -> u32 {
+    (0..u32::from(Lane::LIMIT) / 2).fold(0, |all, at| {
+        all | (upper >> at & 1) << Lane(at as u8).upper().0 | (base >> at & 1) << Lane(at as u8).base().0
+    })
+}
 
 impl Lane {
     /// The application, which stands on the topmost part.

@@ -5,6 +5,7 @@ use core::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::io::Class;
 use crate::identity::{PublicKey, Signature};
 use crate::overlay::{Membership, Standing};
 use crate::record::Record;
@@ -35,6 +36,31 @@ impl<T: Topology> Frame<T> {
             + super::survey::encoded_len(&self.body)
             + self.payload.len();
         inner + super::survey::encoded_len(&inner)
+    }
+}
+
+/// What a frame counts beside its payload in queues and credit: about a header.
+pub const FRAME_CHARGE: u32 = 64;
+
+impl<T: Topology> Frame<T> {
+    /// What the frame counts in queues and credit. Both ends compute it alike.
+    #[must_use]
+    pub fn charge(&self) -> u32 {
+        FRAME_CHARGE + self.payload.len() as u32
+    }
+
+    /// The queue it belongs to.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match &self.body {
+            Body::Request { .. } | Body::Response { .. } | Body::Notice { .. } | Body::Copy(_) => Class::Message,
+            Body::Routed(_) | Body::Answer { .. } | Body::Send(_) | Body::Call { .. } | Body::Reply { .. }
+                if !self.payload.is_empty() =>
+            {
+                Class::Message
+            }
+            _ => Class::Control,
+        }
     }
 }
 
@@ -127,6 +153,9 @@ pub struct Routed<T: Topology> {
     pub origin: Guid,
     /// What the previous hop's route left for the next.
     pub state: Bytes,
+    /// What it left for this one; not on the wire. Comes back into force when the next hop fails.
+    #[serde(skip)]
+    pub before: Bytes,
     /// What is routed.
     pub what: What<T>,
 }
@@ -398,7 +427,7 @@ impl<T: Topology> Clone for What<T> {
 
 impl<T: Topology> Clone for Routed<T> {
     fn clone(&self) -> Self {
-        let Self { id, back, lane, hops, to, origin, state, what } = self;
+        let Self { id, back, lane, hops, to, origin, state, before, what } = self;
         Self {
             id: *id,
             back: *back,
@@ -407,6 +436,7 @@ impl<T: Topology> Clone for Routed<T> {
             to: to.clone(),
             origin: *origin,
             state: state.clone(),
+            before: before.clone(),
             what: what.clone(),
         }
     }

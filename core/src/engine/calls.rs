@@ -1,0 +1,153 @@
+//! Questions to one peer, and what happens when no answer comes.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::desk::Desk;
+use super::io::{Failure, Outcome, Output};
+use super::state::OverlayTimer;
+use super::timers::Handle;
+use super::turn::Todo;
+use crate::topology::Topology;
+use crate::topology::event::{Event, Ticket};
+use crate::topology::question::Lane;
+use crate::wire::frame::{Answer, Body};
+use crate::{Guid, Time};
+
+/// Who waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Waits {
+    /// The topology.
+    Call { ticket: Ticket, lane: Lane },
+    /// An iterative lookup.
+    Find { lookup: u32 },
+    /// A recursive lookup.
+    Way { lookup: u32 },
+    /// The application, for a response.
+    Request { ticket: Ticket },
+    /// The application, for a round trip.
+    Ping { ticket: Ticket },
+    /// A record being stored or fetched.
+    Record { operation: u32 },
+    /// The previous hop of a routed question, under its own number.
+    Hop { peer: Guid, id: u32 },
+}
+
+/// A question that is not answered yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    pub(super) waits: Waits,
+    /// Whom it was put to; `None` if the answer may come from anybody.
+    pub(super) peer: Option<Guid>,
+    sent: Time,
+    timer: Handle,
+}
+
+impl Pending {
+    pub(super) fn timer(&self) -> Handle {
+        self.timer
+    }
+}
+
+impl<T: Topology> Desk<'_, T> {
+    /// Puts a question to a peer. If it cannot be sent, whoever waits is told as if no answer had come.
+    pub(super) fn ask(
+        &mut self,
+        to: Guid,
+        waits: Waits,
+        timeout: Option<Duration>,
+        payload: Bytes,
+        body: impl FnOnce(u32) -> Body<T>,
+    ) {
+        let id = self.state.next_id();
+        let timeout = timeout.unwrap_or_else(|| self.timeout(&to));
+        if self.wait(id, waits, Some(to), timeout) && self.send(to, body(id), payload).is_err() {
+            self.unanswered(id, Failure::TooMany);
+        }
+    }
+
+    /// Makes room for an answer. Whoever waits is told at once if there is none.
+    pub(super) fn wait(&mut self, id: u32, waits: Waits, peer: Option<Guid>, timeout: Duration) -> bool {
+        let timer = self.state.timers.push(self.now + timeout, OverlayTimer::Pending(id));
+        self.state.pending.insert(id, Pending { waits, peer, sent: self.now, timer });
+        if self.state.pending.len() > self.state.settings.pending {
+            self.unanswered(id, Failure::TooMany);
+            return false;
+        }
+        true
+    }
+
+    /// How long a peer may take, from what was measured; the dial comes on top where there is no session.
+    pub(super) fn timeout(&self, to: &Guid) -> Duration {
+        let slot = self.slot();
+        let known = self.node.peers.get(to);
+        let rto = known.map_or(super::rtt::INITIAL_RTO, |p| p.rtt.timeout());
+        if known.is_some_and(|p| p.carries(slot)) { rto } else { rto + self.node.settings.dial_timeout }
+    }
+
+    /// Takes the question an answer belongs to, if `from` was asked it.
+    pub(super) fn answered(&mut self, id: u32, from: &Guid) -> Option<Waits> {
+        let pending = *self.state.pending.get(&id)?;
+        if pending.peer.is_some_and(|peer| peer != *from) {
+            return None;
+        }
+        self.state.pending.remove(&id);
+        self.state.timers.remove(pending.timer);
+        // A round trip through nobody else but the peer's engine: measured.
+        if matches!(pending.waits, Waits::Call { .. } | Waits::Find { .. } | Waits::Ping { .. } | Waits::Record { .. })
+            && let Some(peer) = self.node.peers.get_mut(from)
+            && pending.sent >= peer.since()
+        {
+            peer.rtt.sample(self.now.since(pending.sent));
+        }
+        if let Waits::Ping { ticket } = pending.waits {
+            self.done(ticket, Outcome::Pong(self.now.since(pending.sent)));
+        }
+        Some(pending.waits)
+    }
+
+    /// No answer came: time ran out, the link broke, or nothing was sent.
+    pub(super) fn unanswered(&mut self, id: u32, why: Failure) {
+        let Some(Pending { waits, peer, timer, .. }) = self.state.pending.remove(&id) else { return };
+        self.state.timers.remove(timer);
+        if why == Failure::Timeout {
+            self.state.metrics.timeouts += 1;
+            if let Some(peer) = peer.and_then(|p| self.node.peers.get_mut(&p)) {
+                peer.rtt.timed_out();
+            }
+        }
+        let slot = self.slot();
+        match waits {
+            Waits::Call { ticket, lane } => {
+                let peer = peer.unwrap_or(self.node.me);
+                self.tell(lane, Event::Failed { ticket, peer });
+            }
+            Waits::Find { lookup } | Waits::Way { lookup } => {
+                self.ws.todo.push_back(Todo::Step { slot, lookup, answer: None, from: peer });
+            }
+            Waits::Request { ticket } | Waits::Ping { ticket } => self.done(ticket, Outcome::Failed(why)),
+            Waits::Record { operation } => self.record_step(operation, Vec::new(), false),
+            Waits::Hop { peer, id } => {
+                if why != Failure::Timeout {
+                    let body = Body::Answer { id, hops: 0, answer: Answer::Unreachable };
+                    self.send_or_drop(peer, body, Bytes::new());
+                }
+            }
+        }
+    }
+
+    /// A peer is gone: nothing will be answered by it.
+    pub(super) fn unanswered_by(&mut self, peer: &Guid) {
+        let theirs = |(id, p): (&u32, &Pending)| (p.peer == Some(*peer)).then_some(*id);
+        let ids: Vec<u32> = self.state.pending.iter().filter_map(theirs).collect();
+        for id in ids {
+            self.unanswered(id, Failure::PeerGone);
+        }
+    }
+
+    pub(super) fn done(&mut self, ticket: Ticket, outcome: Outcome) {
+        let slot = self.slot();
+        self.ws.out.push(Output::Done { slot, ticket, outcome });
+    }
+}

@@ -1,0 +1,290 @@
+//! The peers a node knows of: sessions, dials, and who holds which link.
+
+use hashbrown::HashMap;
+
+use super::Slot;
+use super::hash::Seeded;
+use super::io::{ConnId, Dialer};
+use super::rtt::Rtt;
+use crate::topology::Topology;
+use crate::topology::question::{Hold, Lane};
+use crate::wire::Frame;
+use crate::{Guid, Time};
+
+/// The lane on which the application itself holds links.
+pub(super) const APPLICATION: u32 = 1 << 31;
+/// How many told contacts a session remembers; a few more than the neighbors of most overlays.
+const TOLD: usize = 128;
+
+/// A peer's number in the table.
+pub(super) type PeerIx = u32;
+
+/// The wire to a peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Link {
+    None,
+    Dialing,
+    Open(Wire),
+}
+
+/// An open wire.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wire {
+    pub(super) conn: ConnId,
+    pub(super) dialer: Dialer,
+    pub(super) exporter: [u8; 32],
+    /// Whether the first handshake is done.
+    pub(super) agreed: bool,
+    pub(super) since: Time,
+}
+
+/// A second wire, kept until it is clear which of the two stays.
+#[derive(Debug)]
+pub(super) struct Standby<T: Topology> {
+    pub(super) wire: Wire,
+    pub(super) frames: Vec<Frame<T>>,
+}
+
+/// One overlay between this node and a peer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerOverlay {
+    pub(super) slot: Slot,
+    /// Lanes on which this node holds the link, firmly or loosely.
+    pub(super) required: u32,
+    pub(super) cached: u32,
+    /// The required lanes the peer was last told.
+    pub(super) said: u32,
+    /// Lanes on which the peer holds it.
+    pub(super) theirs: u32,
+    /// Lanes that were told the peer is up.
+    pub(super) up: u32,
+    /// The tag under which the peer sends; 0 until agreed.
+    pub(super) their_tag: u32,
+    pub(super) agreed: bool,
+    pub(super) member: bool,
+    /// Bytes sent for which no credit came back, received that were not taken in, taken in and not yet told.
+    pub(super) sent: u32,
+    pub(super) received: u32,
+    pub(super) owed: u32,
+    /// Somebody was told "busy" and waits.
+    pub(super) refused: bool,
+}
+
+impl PeerOverlay {
+    fn new(slot: Slot) -> Self {
+        Self {
+            slot,
+            required: 0,
+            cached: 0,
+            said: 0,
+            theirs: 0,
+            up: 0,
+            their_tag: 0,
+            agreed: false,
+            member: false,
+            sent: 0,
+            received: 0,
+            owed: 0,
+            refused: false,
+        }
+    }
+
+    /// What ends with the wire; what this node wants stays.
+    pub(super) fn reset(&mut self) {
+        *self = Self { required: self.required, cached: self.cached, up: self.up, ..Self::new(self.slot) };
+    }
+
+    pub(super) fn hold(&mut self, bit: u32, hold: Option<Hold>) {
+        self.required &= !bit;
+        self.cached &= !bit;
+        match hold {
+            Some(Hold::Required) => self.required |= bit,
+            Some(Hold::Cached) => self.cached |= bit,
+            None => {}
+        }
+    }
+
+    pub(super) fn unused(&self) -> bool {
+        self.required | self.cached | self.theirs | self.up == 0 && !self.agreed
+    }
+}
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Peer<T: Topology> {
+    pub(super) guid: Guid,
+    pub(super) link: Link,
+    pub(super) standby: Option<Box<Standby<T>>>,
+    pub(super) overlays: Vec<PeerOverlay>,
+    /// Frames that wait for the session.
+    pub(super) waiting: Vec<(Slot, Frame<T>)>,
+    /// Bytes waiting here or in the driver's queue.
+    pub(super) queued: usize,
+    pub(super) rtt: Rtt,
+    pub(super) faults: u32,
+    pub(super) used: Time,
+    /// Offers on the way: nonce and the overlays offered or accepted, in order.
+    pub(super) offer: Option<(u64, Vec<Slot>)>,
+    pub(super) accepted: Option<(u64, Vec<Slot>)>,
+    pub(super) offers: u32,
+    /// Fingerprints of contacts it was told, a ring.
+    told: Vec<u32>,
+    told_at: u8,
+}
+
+impl<T: Topology> Peer<T> {
+    pub(super) fn overlay(&self, slot: Slot) -> Option<&PeerOverlay> {
+        self.overlays.iter().find(|o| o.slot == slot)
+    }
+
+    pub(super) fn overlay_mut(&mut self, slot: Slot) -> Option<&mut PeerOverlay> {
+        self.overlays.iter_mut().find(|o| o.slot == slot)
+    }
+
+    pub(super) fn overlay_entry(&mut self, slot: Slot) -> &mut PeerOverlay {
+        let at = self.overlays.iter().position(|o| o.slot == slot).unwrap_or_else(|| {
+            self.overlays.push(PeerOverlay::new(slot));
+            self.overlays.len() - 1
+        });
+        &mut self.overlays[at]
+    }
+
+    /// Since when there is a session; never, where there is none.
+    pub(super) fn since(&self) -> Time {
+        if let Link::Open(wire) = self.link { wire.since } else { Time::MAX }
+    }
+
+    pub(super) fn carries(&self, slot: Slot) -> bool {
+        self.overlay(slot).is_some_and(|o| o.agreed)
+    }
+
+    /// Whether somebody on either side needs the session.
+    pub(super) fn required(&self) -> bool {
+        self.overlays.iter().any(|o| o.required | o.theirs != 0)
+    }
+
+    /// Notes that the peer is told of `guid`; `false` if it was before.
+    pub(super) fn tell(&mut self, guid: &Guid) -> bool {
+        let print = u32::from_le_bytes([guid.0[0], guid.0[1], guid.0[2], guid.0[3]]);
+        if self.told.contains(&print) {
+            return false;
+        }
+        if self.told.len() < TOLD {
+            self.told.push(print);
+        } else {
+            self.told[usize::from(self.told_at)] = print;
+            self.told_at = (self.told_at + 1) % TOLD as u8;
+        }
+        true
+    }
+
+    pub(super) fn forget_told(&mut self) {
+        self.told = Vec::new();
+        self.told_at = 0;
+    }
+}
+
+/// The table of peers. Looked up by hash, walked in the order they came.
+#[derive(Debug)]
+pub(super) struct Peers<T: Topology> {
+    index: HashMap<Guid, PeerIx, Seeded>,
+    table: Vec<Option<Peer<T>>>,
+    free: Vec<PeerIx>,
+    pub(super) open: usize,
+}
+
+impl<T: Topology> Peers<T> {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { index: HashMap::with_hasher(Seeded(seed)), table: Vec::new(), free: Vec::new(), open: 0 }
+    }
+
+    pub(super) fn find(&self, guid: &Guid) -> Option<PeerIx> {
+        self.index.get(guid).copied()
+    }
+
+    pub(super) fn get(&self, guid: &Guid) -> Option<&Peer<T>> {
+        self.table[self.find(guid)? as usize].as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, guid: &Guid) -> Option<&mut Peer<T>> {
+        let at = self.find(guid)?;
+        self.table[at as usize].as_mut()
+    }
+
+    /// The peer, made known if there is room for one more.
+    pub(super) fn entry(&mut self, guid: Guid, limit: usize) -> Option<&mut Peer<T>> {
+        if let Some(at) = self.find(&guid) {
+            return self.table[at as usize].as_mut();
+        }
+        if self.index.len() >= limit {
+            return None;
+        }
+        let peer = Peer {
+            guid,
+            link: Link::None,
+            standby: None,
+            overlays: Vec::new(),
+            waiting: Vec::new(),
+            queued: 0,
+            rtt: Rtt::default(),
+            faults: 0,
+            used: Time::ZERO,
+            offer: None,
+            accepted: None,
+            offers: 0,
+            told: Vec::new(),
+            told_at: 0,
+        };
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.table.push(None);
+            (self.table.len() - 1) as PeerIx
+        });
+        self.index.insert(guid, at);
+        self.table[at as usize].insert(peer).into()
+    }
+
+    /// Forgets a peer nobody has to do with.
+    pub(super) fn tidy(&mut self, guid: &Guid) {
+        let Some(at) = self.find(guid) else { return };
+        let Some(peer) = self.table[at as usize].as_mut() else { return };
+        peer.overlays.retain(|o| !o.unused());
+        let idle = matches!(peer.link, Link::None) && peer.standby.is_none();
+        if idle && peer.overlays.is_empty() && peer.waiting.is_empty() {
+            self.table[at as usize] = None;
+            self.index.remove(guid);
+            self.free.push(at);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer<T>> {
+        self.table.iter().flatten()
+    }
+
+    pub(super) fn guids(&self) -> Vec<Guid> {
+        self.iter().map(|peer| peer.guid).collect()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let peers: usize = self
+            .iter()
+            .map(|p| {
+                p.overlays.capacity() * size_of::<PeerOverlay>()
+                    + p.told.capacity() * 4
+                    + p.waiting.capacity() * size_of::<(Slot, Frame<T>)>()
+            })
+            .sum();
+        peers + self.table.capacity() * size_of::<Option<Peer<T>>>() + self.index.capacity() * 40
+    }
+}
+
+/// The bits of lanes, in order.
+pub(super) fn lanes(mut bits: u32) -> impl Iterator<Item = Lane> {
+    bits &= !APPLICATION;
+    core::iter::from_fn(move || {
+        (bits != 0).then(|| {
+            let lowest = bits.trailing_zeros() as u8;
+            bits &= bits - 1;
+            Lane(lowest)
+        })
+    })
+}

@@ -1,0 +1,230 @@
+//! What the engine remembers of the node and of each overlay.
+
+use core::fmt;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand_core::SeedableRng;
+
+use super::calls::Pending;
+use super::cast::Casts;
+use super::io::Attach;
+use super::lookup::Lookup;
+use super::metrics::{Metrics, PeerInfo};
+use super::peers::{Link, Peers};
+use super::records::Records;
+use super::timers::{Handle, Timers};
+use super::{Slot, settings};
+use crate::overlay::{Claim, Grant, Membership, OverlayId, OverlayName, Place, Standing};
+use crate::topology::Topology;
+use crate::topology::context::Rng;
+use crate::topology::event::Reachability;
+use crate::topology::question::Powers;
+use crate::{Guid, Signer, Time, Verifier};
+
+/// How long a signed membership is valid; it is signed anew for every session.
+const MEMBERSHIP_SECS: u64 = 24 * 3600;
+
+/// Timers of the node itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NodeTimer {
+    /// A dial should have ended.
+    Dial(Guid),
+    /// A handshake should have ended, or a session is perhaps idle.
+    Session(Guid),
+}
+
+/// The node.
+pub(super) struct NodeState<T: Topology> {
+    pub(super) me: Guid,
+    pub(super) settings: Arc<settings::Node>,
+    pub(super) signer: Arc<dyn Signer>,
+    pub(super) verifier: Arc<dyn Verifier>,
+    pub(super) seed: [u8; 32],
+    pub(super) peers: Peers<T>,
+    pub(super) timers: Timers<NodeTimer>,
+    pub(super) tickets: u64,
+    pub(super) nonces: u64,
+    pub(super) reachability: Reachability,
+}
+
+impl<T: Topology> NodeState<T> {
+    pub(super) fn new(
+        settings: Arc<settings::Node>,
+        signer: Arc<dyn Signer>,
+        verifier: Arc<dyn Verifier>,
+        seed: [u8; 32],
+    ) -> Self {
+        let me = Guid::of(&signer.public_key());
+        let keyed = blake3::keyed_hash(&seed, b"polymorph tables");
+        let hash_seed = u64::from_le_bytes(keyed.as_bytes()[..8].try_into().unwrap_or_default());
+        Self {
+            me,
+            settings,
+            signer,
+            verifier,
+            seed,
+            peers: Peers::new(hash_seed),
+            timers: Timers::new(),
+            tickets: 0,
+            nonces: 0,
+            reachability: Reachability::default(),
+        }
+    }
+
+    pub(super) fn peer_infos(&self) -> Vec<PeerInfo> {
+        let info = |peer: &super::peers::Peer<T>| match peer.link {
+            Link::Open(wire) => Some(PeerInfo {
+                peer: peer.guid,
+                conn: wire.conn,
+                since: wire.since,
+                rtt: peer.rtt.smoothed(),
+                queued: peer.queued,
+                overlays: peer.overlays.iter().filter(|o| o.agreed).map(|o| o.slot).collect(),
+                required: peer.required(),
+            }),
+            _ => None,
+        };
+        self.peers.iter().filter_map(info).collect()
+    }
+}
+
+/// Timers of one overlay.
+#[derive(Clone, Debug)]
+pub(super) enum OverlayTimer<K> {
+    /// The topology's own.
+    Topology(K),
+    /// A question should have been answered.
+    Pending(u32),
+    /// An own record must be stored anew.
+    Republish(crate::Key),
+    /// Time to drop records that expired.
+    Expire,
+}
+
+/// One overlay: the topology, and beside it what the engine knows.
+pub(super) struct Overlay<T: Topology> {
+    pub(super) topology: T,
+    pub(super) state: State<T>,
+}
+
+/// What the engine knows of one overlay.
+pub(super) struct State<T: Topology> {
+    pub(super) slot: Slot,
+    pub(super) name: OverlayName,
+    pub(super) id: OverlayId,
+    pub(super) place: Place,
+    pub(super) proof_key: [u8; 32],
+    pub(super) powers: Powers,
+    /// The lanes this topology has; a peer's claims to others are ignored.
+    pub(super) lanes: u32,
+    pub(super) standing: Standing,
+    pub(super) grant: Option<Grant>,
+    pub(super) settings: settings::Overlay,
+    pub(super) epoch: u8,
+    pub(super) rng: Rng,
+    pub(super) timers: Timers<OverlayTimer<T::Timer>>,
+    pub(super) set: BTreeMap<T::Timer, Handle>,
+    pub(super) pending: BTreeMap<u32, Pending>,
+    pub(super) lookups: BTreeMap<u32, Lookup<T>>,
+    pub(super) ids: u32,
+    pub(super) casts: Casts,
+    pub(super) records: Records,
+    /// Through whom a client does everything.
+    pub(super) gateways: Vec<Guid>,
+    /// What came last went to the application, which takes it in when it likes.
+    pub(super) arrived: bool,
+    pub(super) metrics: Metrics,
+}
+
+impl<T: Topology> Overlay<T> {
+    pub(super) fn new(attach: Attach<T>, slot: Slot, node: &NodeState<T>) -> Self {
+        let Attach { name, topology, standing, grant, settings, epoch } = attach;
+        let id = name.id();
+        // One generator for each overlay, from node and overlay: what one draws never changes another's trace.
+        let seed = *blake3::keyed_hash(&node.seed, &id.0).as_bytes();
+        let state = State {
+            slot,
+            id,
+            place: Place { overlay: id, me: node.me },
+            proof_key: name.proof_key(),
+            name,
+            powers: topology.powers(),
+            lanes: topology.lanes(),
+            standing,
+            grant,
+            settings,
+            epoch,
+            rng: Rng::from_seed(seed),
+            timers: Timers::new(),
+            set: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            ids: 0,
+            casts: Casts::new(u64::from_le_bytes(seed[..8].try_into().unwrap_or_default())),
+            records: Records::default(),
+            gateways: Vec::new(),
+            arrived: false,
+            metrics: Metrics::default(),
+        };
+        Self { topology, state }
+    }
+}
+
+impl<T: Topology> State<T> {
+    /// The tag under which this node sends; never 0, which is the session's.
+    pub(super) fn tag(&self) -> u32 {
+        (u32::from(self.slot.0) + 1) << 8 | u32::from(self.epoch)
+    }
+
+    /// A number for a question that is not in use.
+    pub(super) fn next_id(&mut self) -> u32 {
+        loop {
+            self.ids = self.ids.wrapping_add(1).max(1);
+            if !self.pending.contains_key(&self.ids) && !self.lookups.contains_key(&self.ids) {
+                return self.ids;
+            }
+        }
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        self.standing == Standing::Client
+    }
+
+    /// What this node says of itself here; `None` where there is nothing to prove.
+    pub(super) fn membership(&self, topology: &T, node: &NodeState<T>, now: Time) -> Option<Box<Membership>> {
+        if !self.powers.assigned && self.grant.is_none() {
+            return None;
+        }
+        let (addresses, proof) = if self.powers.assigned {
+            let addresses = postcard::to_stdvec(&topology.addresses()).unwrap_or_default();
+            (addresses.into(), topology.proof())
+        } else {
+            Default::default()
+        };
+        let claim = Claim {
+            overlay: self.id,
+            standing: self.standing,
+            addresses,
+            proof,
+            sequence: now.0,
+            expires: now.as_secs() + MEMBERSHIP_SECS,
+            grant: self.grant.clone(),
+        };
+        Some(Box::new(Membership::sign(&*node.signer, &claim)))
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.timers.len() * 64
+            + self.pending.len() * size_of::<(u32, Pending)>()
+            + self.lookups.values().map(Lookup::bytes).sum::<usize>()
+            + self.casts.bytes()
+            + self.records.bytes()
+    }
+}
+
+impl<T: Topology> fmt::Debug for State<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "State({:?})", self.name)
+    }
+}

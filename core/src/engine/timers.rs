@@ -1,0 +1,45 @@
+//! Timers in order of time, then of setting.
+
+use std::collections::BTreeMap;
+
+use crate::Time;
+
+/// Where a timer stands in the queue; what is needed to take it out again.
+pub(super) type Handle = (Time, u64);
+
+/// A queue of timers.
+#[derive(Debug)]
+pub(super) struct Timers<K> {
+    queue: BTreeMap<Handle, K>,
+    set: u64,
+}
+
+impl<K> Timers<K> {
+    pub(super) fn new() -> Self {
+        Self { queue: BTreeMap::new(), set: 0 }
+    }
+
+    pub(super) fn push(&mut self, at: Time, key: K) -> Handle {
+        self.set += 1;
+        self.queue.insert((at, self.set), key);
+        (at, self.set)
+    }
+
+    pub(super) fn remove(&mut self, handle: Handle) -> Option<K> {
+        self.queue.remove(&handle)
+    }
+
+    pub(super) fn next(&self) -> Option<Time> {
+        self.queue.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// The next timer that is due.
+    pub(super) fn pop(&mut self, now: Time) -> Option<(Handle, K)> {
+        let entry = self.queue.first_entry()?;
+        (entry.key().0 <= now).then(|| entry.remove_entry())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+}

@@ -1,0 +1,452 @@
+//! One turn: an input taken apart, and everything that follows from it.
+
+use bytes::Bytes;
+
+use super::desk::Desk;
+use super::io::{Command, Failure, Input, Origin, Outcome, Responder, To, Watch};
+use super::lookup::Asker;
+use super::peers::{APPLICATION, Link};
+use super::state::{NodeState, NodeTimer, Overlay, OverlayTimer};
+use super::{Slot, Workspace};
+use crate::topology::Topology;
+use crate::topology::context::Context;
+use crate::topology::event::{CallId, Change, Event, Via};
+use crate::topology::question::{Hold, Lane, Target};
+use crate::wire::Frame;
+use crate::wire::frame::{Body, Copied, Routed};
+use crate::{Guid, Time};
+
+/// How much one input may set in motion. A topology that sends to itself without end is stopped here.
+const MAX_STEPS: usize = 100_000;
+
+/// Something that follows from an input, in order.
+pub(super) enum Todo<T: Topology> {
+    /// Tell the topology.
+    Event { slot: Slot, lane: Lane, event: Event<T> },
+    /// Send an own message along a route.
+    Route { slot: Slot, lane: Lane, to: Target<T>, message: T::Message, payload: Bytes },
+    /// A routed message needs a next hop, without these.
+    Reroute { slot: Slot, routed: Box<Routed<T>>, payload: Bytes, from: Option<Guid>, without: Vec<Guid> },
+    /// Begin a lookup.
+    Lookup { slot: Slot, asker: Asker, lane: Lane, to: Target<T>, n: usize, via: Option<Guid> },
+    /// Go on with one: an answer came, or none will.
+    Step { slot: Slot, lookup: u32, answer: Option<Body<T>>, from: Option<Guid> },
+    /// Begin a broadcast.
+    Broadcast { slot: Slot, lane: Lane, topic: Option<crate::Key>, payload: Bytes, origin: Origin },
+    /// Pass a broadcast on, now that the topology was told of it.
+    Spread { slot: Slot, copied: Box<Copied>, payload: Bytes, from: Option<Guid> },
+    /// A frame found no session.
+    Undelivered { slot: Slot, peer: Guid, frame: Frame<T> },
+    /// The topology changed something.
+    Changed { slot: Slot, change: Change },
+    /// A peer broke a rule.
+    Fault { peer: Guid },
+    /// What the application asked goes on.
+    Command { slot: Slot, command: Command<T> },
+}
+
+/// An engine and what it was lent, for one turn.
+pub(super) struct Turn<'a, T: Topology> {
+    pub(super) now: Time,
+    pub(super) node: &'a mut NodeState<T>,
+    pub(super) overlays: &'a mut [Option<Box<Overlay<T>>>],
+    pub(super) ws: &'a mut Workspace<T>,
+}
+
+impl<T: Topology> Turn<'_, T> {
+    /// Handles an input and all that follows from it.
+    pub(super) fn run(&mut self, input: Input<T>) {
+        self.begin(input);
+        self.work();
+    }
+
+    pub(super) fn work(&mut self) {
+        for _ in 0..MAX_STEPS {
+            let Some(todo) = self.ws.todo.pop_front() else { return };
+            self.step(todo);
+        }
+        self.ws.todo.clear();
+    }
+
+    /// An overlay opened up: its topology, and everything else beside it.
+    pub(super) fn open(&mut self, slot: Slot) -> Option<(&mut T, Desk<'_, T>)> {
+        let Overlay { topology, state } = self.overlays.get_mut(usize::from(slot.0))?.as_deref_mut()?;
+        Some((topology, Desk { now: self.now, node: self.node, state, ws: self.ws }))
+    }
+
+    pub(super) fn slots(&self) -> Vec<Slot> {
+        self.overlays.iter().flatten().map(|o| o.state.slot).collect()
+    }
+
+    fn begin(&mut self, input: Input<T>) {
+        match input {
+            Input::Connected { peer, conn, dialer, exporter } => self.connected(peer, conn, dialer, exporter),
+            Input::DialFailed { peer } => self.dial_failed(peer),
+            Input::Lost { peer, conn } => self.lost(peer, conn),
+            Input::Frame { peer, conn, frame } => self.frame(peer, conn, frame),
+            Input::Undelivered { peer, frame } => {
+                let charge = frame.charge();
+                self.drained(peer, charge);
+                if let Some(slot) = self.slot_of(frame.tag) {
+                    self.ws.todo.push_back(Todo::Undelivered { slot, peer, frame });
+                }
+            }
+            Input::Malformed { peer, .. } => self.drop_peer(peer),
+            Input::Drained { peer, bytes } => self.drained(peer, bytes),
+            Input::Wake => self.wake(),
+            Input::Command(slot, command) => self.command(slot, command),
+            Input::Reachable(how) => self.node.reachability = how,
+        }
+    }
+
+    /// The overlay of one of this node's own tags.
+    fn slot_of(&self, tag: u32) -> Option<Slot> {
+        let slot = Slot((tag >> 8).checked_sub(1)? as u16);
+        let overlay = self.overlays.get(usize::from(slot.0))?.as_deref()?;
+        (overlay.state.tag() == tag).then_some(slot)
+    }
+
+    fn step(&mut self, todo: Todo<T>) {
+        match todo {
+            Todo::Event { slot, lane, event } => {
+                if let Some((topology, mut desk)) = self.open(slot) {
+                    topology.handle(event, &mut Context::new(&mut desk, lane));
+                }
+            }
+            Todo::Route { slot, lane, to, message, payload } => {
+                if let Some((topology, mut desk)) = self.open(slot) {
+                    desk.route_own(topology, lane, to, message, payload);
+                }
+            }
+            Todo::Reroute { slot, routed, payload, from, without } => {
+                if let Some((topology, mut desk)) = self.open(slot) {
+                    desk.forward(topology, routed, payload, from, &without);
+                }
+            }
+            Todo::Lookup { slot, asker, lane, to, n, via } => {
+                if let Some((topology, mut desk)) = self.open(slot) {
+                    desk.begin_lookup(topology, asker, lane, to, n, via);
+                }
+            }
+            Todo::Step { slot, lookup, answer, from } => {
+                if let Some((topology, mut desk)) = self.open(slot) {
+                    desk.step_lookup(topology, lookup, answer, from);
+                }
+            }
+            Todo::Broadcast { slot, lane, topic, payload, origin } => {
+                if let Some((_, mut desk)) = self.open(slot) {
+                    desk.broadcast(lane, topic, payload, origin);
+                }
+            }
+            Todo::Spread { slot, copied, payload, from } => {
+                if let Some((topology, mut desk)) = self.open(slot) {
+                    desk.spread(topology, copied, payload, from);
+                }
+            }
+            Todo::Undelivered { slot, peer, frame } => self.undelivered(slot, peer, frame),
+            Todo::Changed { slot, change } => self.changed(slot, change),
+            Todo::Fault { peer } => self.fault(peer),
+            Todo::Command { slot, command } => self.command(slot, command),
+        }
+    }
+
+    /// A frame that did not reach its peer: routed ones take another way, questions count as unanswered.
+    fn undelivered(&mut self, slot: Slot, peer: Guid, frame: Frame<T>) {
+        let Some((_, mut desk)) = self.open(slot) else { return };
+        match frame.body {
+            Body::Routed(mut routed) => {
+                routed.hops = routed.hops.saturating_sub(1);
+                routed.state = core::mem::take(&mut routed.before);
+                let without = vec![peer];
+                desk.ws.todo.push_back(Todo::Reroute { slot, routed, payload: frame.payload, from: None, without });
+            }
+            Body::Call { id, .. } | Body::Find { id, .. } | Body::Request { id, .. } => {
+                desk.unanswered(id, Failure::PeerGone);
+            }
+            Body::Store { id, .. } | Body::Fetch { id, .. } | Body::Ping { id } => {
+                desk.unanswered(id, Failure::PeerGone);
+            }
+            Body::Send(message) => {
+                desk.state.metrics.dropped += 1;
+                desk.tell(T::lane_of(&message), Event::DialFailed { peer });
+            }
+            _ => desk.state.metrics.dropped += 1,
+        }
+    }
+
+    /// Announces new addresses to everybody the overlay is linked with.
+    fn changed(&mut self, slot: Slot, change: Change) {
+        if change != Change::Addresses {
+            return;
+        }
+        let guids: Vec<Guid> = self.node.peers.iter().filter(|p| p.carries(slot)).map(|p| p.guid).collect();
+        let now = self.now;
+        let Some((topology, mut desk)) = self.open(slot) else { return };
+        let Some(membership) = desk.state.membership(topology, desk.node, now) else { return };
+        for guid in guids {
+            desk.send_or_drop(guid, Body::Moved(membership.clone()), Bytes::new());
+        }
+    }
+
+    fn wake(&mut self) {
+        let now = self.now;
+        while let Some((_, timer)) = self.node.timers.pop(now) {
+            match timer {
+                NodeTimer::Dial(peer) => self.dial_overdue(peer),
+                NodeTimer::Session(peer) => self.session_due(peer),
+            }
+        }
+        for slot in self.slots() {
+            loop {
+                let Some((topology, mut desk)) = self.open(slot) else { break };
+                let Some((handle, timer)) = desk.state.timers.pop(now) else { break };
+                match timer {
+                    OverlayTimer::Topology(timer) => {
+                        if desk.state.set.get(&timer) == Some(&handle) {
+                            desk.state.set.remove(&timer);
+                        }
+                        topology.handle(Event::Timer(timer), &mut Context::new(&mut desk, Lane::default()));
+                    }
+                    OverlayTimer::Pending(id) => desk.unanswered(id, Failure::Timeout),
+                    OverlayTimer::Republish(key) => desk.republish(key),
+                    OverlayTimer::Expire => desk.expire(),
+                }
+                // What follows from one timer comes before the next.
+                self.work();
+            }
+        }
+    }
+
+    fn command(&mut self, slot: Slot, command: Command<T>) {
+        if let Command::Join { seeds } = command {
+            return self.join(slot, seeds);
+        }
+        let Some((topology, mut desk)) = self.open(slot) else {
+            return self.detached(slot, &command);
+        };
+        match command {
+            Command::Join { .. } => {}
+            Command::Lookup { ticket, to, n } => {
+                desk.begin_lookup(topology, Asker::Application { ticket }, Lane::TOP, to, n, None);
+            }
+            Command::Request { ticket, to: To::Peer(peer), service, payload, timeout } => {
+                let me = desk.node.me;
+                if peer == me {
+                    return desk.arrived(service, me, me, Some(Responder::Own(ticket)), payload);
+                }
+                let id = desk.state.next_id();
+                if desk.wait(id, super::calls::Waits::Request { ticket }, Some(peer), timeout)
+                    && desk.send(peer, Body::Request { id, service }, payload).is_err()
+                {
+                    desk.forget(id);
+                    desk.done(ticket, Outcome::Busy);
+                }
+            }
+            Command::Request { ticket, to: To::Target(to), service, payload, timeout } => {
+                desk.request_routed(topology, ticket, to, service, payload, timeout);
+            }
+            Command::Notice { ticket, to, service, payload } => desk.notice(topology, ticket, to, service, payload),
+            Command::Respond { to, status, payload } => desk.respond(to, status, payload),
+            Command::Publish { ticket, topic, payload, origin } => {
+                let outcome = desk.publish(topic, payload, origin);
+                desk.done(ticket, outcome);
+            }
+            Command::Subscribe { topic } => {
+                if desk.state.casts.subscribe(topic) {
+                    desk.tell(Lane::TOP, Event::Subscribe { topic });
+                }
+            }
+            Command::Unsubscribe { topic } => {
+                if desk.state.casts.unsubscribe(&topic) {
+                    desk.tell(Lane::TOP, Event::Unsubscribe { topic });
+                }
+            }
+            Command::Put { ticket, key, value, lifetime } => desk.put(ticket, key, value, lifetime),
+            Command::Withdraw { key } => desk.withdraw(&key),
+            Command::Get { ticket, key } => desk.get(ticket, key),
+            Command::Ask { ticket, command } => desk.tell(Lane::TOP, Event::Command { ticket, command }),
+            Command::Consumed { peer, bytes } => desk.consumed(peer, bytes),
+            Command::Hold { peer, hold } => desk.hold(peer, APPLICATION, hold),
+            Command::Ping { ticket, peer } => {
+                desk.ask(peer, super::calls::Waits::Ping { ticket }, None, Bytes::new(), |id| Body::Ping { id });
+            }
+        }
+    }
+
+    /// Whoever waits on an overlay that is gone is told so.
+    fn detached(&mut self, slot: Slot, command: &Command<T>) {
+        let (Command::Lookup { ticket, .. }
+        | Command::Request { ticket, .. }
+        | Command::Notice { ticket, .. }
+        | Command::Publish { ticket, .. }
+        | Command::Put { ticket, .. }
+        | Command::Get { ticket, .. }
+        | Command::Ask { ticket, .. }
+        | Command::Ping { ticket, .. }) = command
+        else {
+            return;
+        };
+        let outcome = Outcome::Failed(Failure::Detached);
+        self.ws.out.push(super::Output::Done { slot, ticket: *ticket, outcome });
+    }
+
+    fn join(&mut self, slot: Slot, seeds: Vec<crate::Contact>) {
+        let now = self.now;
+        let me = self.node.me;
+        let mut guids: Vec<Guid> = Vec::with_capacity(seeds.len());
+        for contact in seeds {
+            if contact.guid() != me && !guids.contains(&contact.guid()) {
+                guids.push(contact.guid());
+                self.ws.book.learn(contact, now);
+            }
+        }
+        let Some((_, mut desk)) = self.open(slot) else { return };
+        if desk.state.is_client() {
+            // A client enters nobody's tables: it keeps a link to those it asks, and that is all.
+            desk.state.gateways.clone_from(&guids);
+            guids.into_iter().for_each(|peer| desk.hold(peer, APPLICATION, Some(Hold::Required)));
+        } else {
+            desk.tell(Lane::TOP, Event::Join { seeds: guids });
+        }
+    }
+
+    /// Leaves an overlay: the topology first, then everybody it is linked with.
+    pub(super) fn detach(&mut self, slot: Slot) {
+        if let Some((topology, mut desk)) = self.open(slot)
+            && !desk.state.is_client()
+        {
+            topology.handle(Event::Leave, &mut Context::new(&mut desk, Lane::TOP));
+        }
+        self.work();
+        for peer in self.node.peers.guids() {
+            self.leave_with(slot, peer);
+        }
+        if let Some((_, mut desk)) = self.open(slot) {
+            desk.end_everything(Failure::Detached);
+        }
+        self.work();
+    }
+
+    /// A broken rule is counted; after several the peer is dropped.
+    fn fault(&mut self, peer: Guid) {
+        let limit = self.node.settings.faults;
+        let Some(entry) = self.node.peers.get_mut(&peer) else { return };
+        entry.faults += 1;
+        if entry.faults >= limit {
+            self.drop_peer(peer);
+        }
+    }
+
+    /// A frame of an overlay that both sides agreed on.
+    pub(super) fn overlay_frame(&mut self, slot: Slot, peer: Guid, frame: Frame<T>) {
+        let now = self.now;
+        let Some((topology, mut desk)) = self.open(slot) else { return };
+        desk.state.metrics.frames_in += 1;
+        desk.state.metrics.payload_bytes_in += frame.payload.len() as u64;
+        if desk.state.powers.hears && desk.node.peers.get(&peer).and_then(|p| p.overlay(slot)).is_some_and(|o| o.member)
+        {
+            topology.handle(Event::Heard { peer }, &mut Context::new(&mut desk, Lane::TOP));
+        }
+        let charge = (frame.class() == super::io::Class::Message).then(|| frame.charge());
+        let Frame { body, payload, contacts, .. } = frame;
+        for contact in contacts {
+            desk.ws.book.learn(contact, now);
+        }
+        desk.state.arrived = false;
+        desk.frame(topology, peer, body, payload);
+        if let Some(charge) = charge.filter(|_| !desk.state.arrived) {
+            desk.consumed(peer, charge);
+        }
+    }
+
+    /// A queue grew shorter: whoever was told "busy" may try again.
+    pub(super) fn drained(&mut self, peer: Guid, bytes: u32) {
+        let limit = self.node.settings.queue_bytes;
+        let Some(entry) = self.node.peers.get_mut(&peer) else { return };
+        entry.queued = entry.queued.saturating_sub(bytes as usize);
+        if entry.queued <= limit / 2 && entry.overlays.iter().any(|o| o.refused) {
+            let slots: Vec<Slot> = entry.overlays.iter().filter(|o| o.refused).map(|o| o.slot).collect();
+            slots.into_iter().for_each(|slot| self.writable(slot, peer));
+        }
+    }
+
+    /// Tells everybody on an overlay that a peer takes messages again, if it does.
+    pub(super) fn writable(&mut self, slot: Slot, peer: Guid) {
+        let credit = self.node.settings.credit_bytes;
+        let Some(overlay) = self.node.peers.get_mut(&peer).and_then(|p| p.overlay_mut(slot)) else { return };
+        if !overlay.refused || overlay.sent > credit / 2 {
+            return;
+        }
+        overlay.refused = false;
+        let lanes = (overlay.required | overlay.cached | overlay.theirs) & !APPLICATION;
+        if let Some((_, mut desk)) = self.open(slot) {
+            super::peers::lanes(lanes).for_each(|lane| desk.tell(lane, Event::Writable { peer }));
+            desk.watch(Watch::Writable(peer));
+        }
+    }
+
+    pub(super) fn is_open(&self, peer: &Guid) -> bool {
+        self.node.peers.get(peer).is_some_and(|p| matches!(p.link, Link::Open(_)))
+    }
+}
+
+impl<T: Topology> Desk<'_, T> {
+    /// What one frame of the overlay says.
+    fn frame(&mut self, topology: &mut T, peer: Guid, body: Body<T>, payload: Bytes) {
+        let slot = self.slot();
+        match body {
+            Body::Send(message) => {
+                let event = Event::Message { from: peer, message, payload, via: Via::Direct };
+                topology.handle(event, &mut Context::new(self, Lane::default()));
+            }
+            Body::Call { id, message } => {
+                let via = Via::Call(CallId { peer, id });
+                let event = Event::Message { from: peer, message, payload, via };
+                topology.handle(event, &mut Context::new(self, Lane::default()));
+            }
+            Body::Reply { id, message } => {
+                if let Some(super::calls::Waits::Call { ticket, lane }) = self.answered(id, &peer) {
+                    let event = Event::Reply { ticket, from: peer, message, payload };
+                    topology.handle(event, &mut Context::new(self, lane));
+                }
+            }
+            Body::Routed(routed) => self.routed(topology, routed, payload, peer),
+            Body::Answer { id, hops, answer } => self.answer(peer, id, hops, answer, payload),
+            Body::Find { id, lane, n, to, state } => self.find(topology, peer, id, (lane, n), &to, &state),
+            Body::Next { id, .. } => {
+                if let Some(super::calls::Waits::Find { lookup }) = self.answered(id, &peer) {
+                    let answer = Some(body);
+                    self.ws.todo.push_back(Todo::Step { slot, lookup, answer, from: Some(peer) });
+                }
+            }
+            Body::Copy(copied) => self.copy(copied, payload, peer),
+            Body::Request { id, service } => {
+                self.arrived(service, peer, peer, Some(Responder::Direct { peer, id }), payload);
+            }
+            Body::Response { id, status } => {
+                if let Some(super::calls::Waits::Request { ticket }) = self.answered(id, &peer) {
+                    self.done(ticket, Outcome::Response { from: peer, status, payload });
+                }
+            }
+            Body::Notice { service } => self.arrived(service, peer, peer, None, payload),
+            Body::Store { id, record } => self.store(peer, id, *record),
+            Body::Stored { id, kept } => {
+                if let Some(super::calls::Waits::Record { operation }) = self.answered(id, &peer) {
+                    self.record_step(operation, Vec::new(), kept);
+                }
+            }
+            Body::Fetch { id, key } => self.fetch(peer, id, key),
+            Body::Fetched { id, records } => {
+                if let Some(super::calls::Waits::Record { operation }) = self.answered(id, &peer) {
+                    self.record_step(operation, records, true);
+                }
+            }
+            Body::Ping { id } => self.send_or_drop(peer, Body::Pong { id }, Bytes::new()),
+            Body::Pong { id } => drop(self.answered(id, &peer)),
+            Body::Interest { .. } | Body::Leaving | Body::Credit { .. } | Body::Moved(_) => {}
+            Body::Offer(_) | Body::Accept { .. } | Body::Confirm { .. } | Body::Goodbye(_) => {
+                self.blame(peer, "a session frame inside an overlay");
+            }
+        }
+    }
+}
