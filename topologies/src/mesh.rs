@@ -1,5 +1,7 @@
 //! Meshes: every peer is like every other, and news reaches all.
 
+#[cfg(feature = "full-mesh")]
+pub mod full_mesh;
 #[cfg(feature = "hyparview-plumtree")]
 pub mod hyparview;
 #[cfg(feature = "hyparview-plumtree")]
