@@ -1,0 +1,4 @@
+//! Several shapes in one overlay.
+
+// #[cfg(feature = "polyring")]
+// pub mod polyring;

@@ -1,0 +1,4 @@
+//! Trees: one sends, many receive, nobody twice.
+
+// #[cfg(feature = "scribe")]
+// pub mod scribe;
