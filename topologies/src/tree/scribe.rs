@@ -173,7 +173,11 @@ impl Topology for Scribe {
             Event::Subscribe { topic } => self.subscribe(topic, cx),
             Event::Unsubscribe { topic } => {
                 let kept = self.config.everyone && topic == self.everyone;
-                self.with(topic, cx, |tree, means| if !kept { tree.unsubscribe(means) });
+                self.with(topic, cx, |tree, means| {
+                    if !kept {
+                        tree.unsubscribe(means)
+                    }
+                });
             }
             Event::Message { from, message: Message::Join(join), via, .. } => self.join(from, *join, &via, cx),
             Event::Message { from, message, .. } => self.talk(from, &message, cx),
