@@ -209,6 +209,21 @@ impl<T: Topology> Engine<T> {
         self.overlay(slot).map(|o| &o.state.metrics)
     }
 
+    /// The overlay that a peer means by one of its tags, if its session carries it.
+    #[must_use]
+    pub fn carried(&self, peer: &Guid, tag: u32) -> Option<Slot> {
+        let overlays = &self.node.peers.get(peer)?.overlays;
+        overlays.iter().find(|o| o.agreed && o.their_tag == tag).map(|o| o.slot)
+    }
+
+    /// The wire to a peer that carries an overlay, and this node's tag for it.
+    #[must_use]
+    pub fn wire(&self, slot: Slot, peer: &Guid) -> Option<(io::ConnId, u32)> {
+        let peer = self.node.peers.get(peer).filter(|p| p.carries(slot))?;
+        let peers::Link::Open(wire) = peer.link else { return None };
+        Some((wire.conn, self.overlay(slot)?.state.tag()))
+    }
+
     /// The peers with a session, and what is known of them.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {

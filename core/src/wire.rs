@@ -53,16 +53,23 @@ fn put_varint(to: &mut impl BufMut, mut value: u32) {
     to.put_u8(value as u8);
 }
 
+/// The length of the frame at the front, and how many bytes say so; `None` until they are all there.
+///
+/// # Errors
+/// [`WireError::TooLong`], after which the stream is of no use.
+pub fn length(bytes: &[u8]) -> Result<Option<(usize, usize)>, WireError> {
+    match varint(bytes)? {
+        Some((len, _)) if len as usize > MAX_FRAME_BYTES => Err(WireError::TooLong),
+        found => Ok(found.map(|(len, prefix)| (len as usize, prefix))),
+    }
+}
+
 /// Cuts the next whole frame (without its length) off a buffer of received bytes; `None` until one is whole.
 ///
 /// # Errors
 /// [`WireError::TooLong`], after which the stream is of no use.
 pub fn cut(buffer: &mut BytesMut) -> Result<Option<Bytes>, WireError> {
-    let Some((len, prefix)) = varint(buffer)? else { return Ok(None) };
-    let len = len as usize;
-    if len > MAX_FRAME_BYTES {
-        return Err(WireError::TooLong);
-    }
+    let Some((len, prefix)) = length(buffer)? else { return Ok(None) };
     if buffer.len() < prefix + len {
         return Ok(None);
     }

@@ -1,2 +1,7 @@
 //! Key-routed overlays: every key has an owner that everybody finds in a logarithmic number of hops. Chord is a
 //! ring; Kademlia measures with XOR instead of walking clockwise, and is at home here for what it does.
+
+#[cfg(feature = "chord")]
+pub mod chord;
+#[cfg(feature = "kademlia")]
+pub mod kademlia;

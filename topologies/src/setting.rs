@@ -118,6 +118,18 @@ pub fn one_of<V: Copy>(key: &str, value: &str, words: &[(&str, V)]) -> Result<V,
 /// The longest duration a setting may have: a day. A timer beyond that is a typo.
 pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
+/// Checks that what a table of settings says of defaults is true: for the tests of each topology.
+#[cfg(test)]
+pub(crate) fn assert_defaults_hold<C: Configure + PartialEq + core::fmt::Debug>() {
+    for setting in C::settings() {
+        let mut config = C::default();
+        config.set(setting.key, setting.default).unwrap();
+        assert_eq!(config, C::default(), "the default of {} is not {}", setting.key, setting.default);
+        assert!(config.set(setting.key, "what").is_err(), "{} takes anything", setting.key);
+    }
+    assert_eq!(C::default().set("what", "1"), Err(SettingError::Unknown("what".into())));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,11 @@ pub trait Book: Send + fmt::Debug {
     fn learn(&mut self, contact: Contact, now: Time);
     /// A contact fit to be handed on: verified, and not expired.
     fn to_tell(&mut self, peer: &Guid, now: Time) -> Option<Contact>;
+    /// This node's own contact, told to everybody it meets. A book that several engines share knows them all
+    /// already, and does nothing.
+    fn introduce(&mut self, own: Contact) {
+        let _ = own;
+    }
 }
 
 struct Known {
@@ -43,12 +48,6 @@ impl Contacts {
     #[must_use]
     pub fn new(verifier: Arc<dyn Verifier>, seed: u64) -> Self {
         Self { known: HashMap::with_hasher(Seeded(seed)), order: VecDeque::new(), own: None, verifier }
-    }
-
-    /// This node's own contact, told to everybody it meets.
-    pub fn set_own(&mut self, contact: Contact) {
-        self.own = Some(contact.guid());
-        self.known.insert(contact.guid(), Known { contact, verified: true });
     }
 
     /// How many peers are known.
@@ -74,6 +73,11 @@ impl Contacts {
 }
 
 impl Book for Contacts {
+    fn introduce(&mut self, own: Contact) {
+        self.own = Some(own.guid());
+        self.known.insert(own.guid(), Known { contact: own, verified: true });
+    }
+
     fn get(&self, peer: &Guid) -> Option<Contact> {
         self.known.get(peer).map(|known| known.contact.clone())
     }

@@ -110,6 +110,43 @@ pub trait Transport: Send + Sync + fmt::Debug + 'static {
     ) -> Result<Arc<dyn Connection>, TransportError>;
 }
 
+/// Finds a wire to a peer among its addresses: which to try first, which beside each other.
+#[async_trait]
+pub trait Dial: Send + Sync + fmt::Debug + 'static {
+    /// Dials until one address answers as `expected`. Cancel-safe.
+    ///
+    /// # Errors
+    /// The last address's error, or [`TransportError::NoTransport`] where none is handled.
+    async fn dial(&self, addresses: &[TransportAddress], expected: Guid)
+    -> Result<Arc<dyn Connection>, TransportError>;
+}
+
+/// The plainest way to dial: one address after the other, in the contact's order.
+#[derive(Debug)]
+pub struct InOrder(pub Vec<Arc<dyn Transport>>);
+
+#[async_trait]
+impl Dial for InOrder {
+    async fn dial(
+        &self,
+        addresses: &[TransportAddress],
+        expected: Guid,
+    ) -> Result<Arc<dyn Connection>, TransportError> {
+        let mut last = TransportError::Closed("the contact has no address".into());
+        for address in addresses {
+            let Some(transport) = self.0.iter().find(|t| t.handles(address)) else {
+                last = TransportError::NoTransport(address.clone());
+                continue;
+            };
+            match transport.dial(address, Some(expected)).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
 /// Where peers arrive. Dropping it stops listening; connections it accepted live on.
 #[async_trait]
 pub trait Listener: Send + fmt::Debug {

@@ -1,0 +1,491 @@
+//! The one task that turns the engine.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use hashbrown::HashMap;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::node::{Introduction, Status};
+use super::service::Work;
+use super::session::{self, Out, Wire};
+use super::streams::IncomingStream;
+use super::transport::{Connection, Dial, Stream};
+use crate::engine::io::{Attach, AttachError, Command, ConnId, Dialer, Outcome};
+use crate::engine::metrics::{Metrics, PeerInfo};
+use crate::engine::{Engine, Input, Output, Slot, Workspace};
+use crate::topology::erased::Boxed;
+use crate::topology::event::Ticket;
+use crate::topology::question::{Hold, Neighbor};
+use crate::wire;
+use crate::wire::frame::{FRAME_CHARGE, Status as ServiceStatus};
+use crate::{Guid, Time};
+
+pub(super) type Mailbox = mpsc::Sender<Mail>;
+
+/// How much mail waits for the driver; a full box slows readers and handles down.
+pub(super) const MAILBOX: usize = 1024;
+/// How much mail the driver takes at once.
+const BATCH: usize = 256;
+/// How many dials run at once; a burst of QUIC dials loses packets.
+const DIALS: usize = 32;
+
+/// What the driver is sent.
+pub(super) enum Mail {
+    /// Whole frames, one after the other.
+    Chunk {
+        peer: Guid,
+        conn: ConnId,
+        chunk: BytesMut,
+    },
+    /// Bytes that are no frames.
+    Garbage {
+        peer: Guid,
+        conn: ConnId,
+    },
+    Drained {
+        peer: Guid,
+        bytes: u32,
+    },
+    Lost {
+        peer: Guid,
+        conn: ConnId,
+    },
+    Connected {
+        connection: Arc<dyn Connection>,
+        dialer: Dialer,
+    },
+    DialFailed {
+        peer: Guid,
+    },
+    Stream {
+        peer: Guid,
+        conn: ConnId,
+        tag: u32,
+        service: u32,
+        stream: Stream,
+    },
+    Inputs(Vec<Input<Boxed>>),
+    Ask {
+        slot: Slot,
+        ticket: Ticket,
+        command: Command<Boxed>,
+        reply: oneshot::Sender<Outcome>,
+    },
+    Attach {
+        attach: Box<Attach<Boxed>>,
+        reply: oneshot::Sender<Result<Slot, AttachError>>,
+    },
+    Detach {
+        slot: Slot,
+        reply: oneshot::Sender<()>,
+    },
+    Serve {
+        slot: Slot,
+        service: u32,
+        queue: Option<mpsc::Sender<Work>>,
+    },
+    Streams {
+        slot: Slot,
+        service: u32,
+        queue: mpsc::Sender<IncomingStream>,
+    },
+    Watch {
+        slot: Slot,
+        watcher: super::overlay::Watcher,
+    },
+    /// The connection to a peer and this node's tag of an overlay, to open a stream with.
+    Open {
+        slot: Slot,
+        peer: Guid,
+        reply: oneshot::Sender<Option<(Arc<dyn Connection>, u32)>>,
+    },
+    /// One stream more, or one less, needs the session.
+    Use {
+        slot: Slot,
+        peer: Guid,
+        more: i32,
+    },
+    Neighbors {
+        slot: Slot,
+        reply: oneshot::Sender<(Vec<Neighbor>, Metrics)>,
+    },
+    Status {
+        reply: oneshot::Sender<Status>,
+    },
+    Peers {
+        reply: oneshot::Sender<Vec<PeerInfo>>,
+    },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+struct Session {
+    peer: Guid,
+    out: Arc<Out>,
+    connection: Arc<dyn Connection>,
+    stop: CancellationToken,
+}
+
+/// Time for the engine: counted by the monotonic clock from what the wall clock said at the start.
+struct Clock {
+    start: Instant,
+    unix: Time,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { start: Instant::now(), unix: Time::ZERO + unix }
+    }
+
+    fn now(&self) -> Time {
+        self.unix + self.start.elapsed()
+    }
+
+    fn instant(&self, at: Time) -> Instant {
+        self.start + at.since(self.unix)
+    }
+}
+
+pub(super) struct Driver {
+    engine: Engine<Boxed>,
+    ws: Workspace<Boxed>,
+    mail: mpsc::Receiver<Mail>,
+    mailbox: Mailbox,
+    clock: Clock,
+    dialer: Arc<dyn Dial>,
+    dials: Arc<Semaphore>,
+    introduction: Introduction,
+    conns: u64,
+    sessions: HashMap<ConnId, Session>,
+    dirty: Vec<ConnId>,
+    asked: HashMap<u64, oneshot::Sender<Outcome>>,
+    services: HashMap<(Slot, u32), mpsc::Sender<Work>>,
+    streams: HashMap<(Slot, u32), mpsc::Sender<IncomingStream>>,
+    uses: HashMap<(Slot, Guid), i32>,
+    watchers: Vec<(Slot, super::overlay::Watcher)>,
+    scratch: Vec<u8>,
+    stop: CancellationToken,
+}
+
+impl Driver {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn new(
+        engine: Engine<Boxed>,
+        ws: Workspace<Boxed>,
+        mail: mpsc::Receiver<Mail>,
+        mailbox: Mailbox,
+        dialer: Arc<dyn Dial>,
+        introduction: Introduction,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            engine,
+            ws,
+            mail,
+            mailbox,
+            clock: Clock::new(),
+            dialer,
+            dials: Arc::new(Semaphore::new(DIALS)),
+            introduction,
+            conns: 0,
+            sessions: HashMap::new(),
+            dirty: Vec::new(),
+            asked: HashMap::new(),
+            services: HashMap::new(),
+            streams: HashMap::new(),
+            uses: HashMap::new(),
+            watchers: Vec::new(),
+            scratch: Vec::new(),
+            stop,
+        }
+    }
+
+    /// Turns the engine until the node ends.
+    pub(super) async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut introduce_at = self.introduce();
+        let goodbye = loop {
+            let wake = self.engine.next_wake().unwrap_or(Time::MAX).min(introduce_at);
+            let wake = self.clock.instant(wake.min(self.clock.now() + Duration::from_secs(3600)));
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break None,
+                _ = self.mail.recv_many(&mut batch, BATCH) => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            let now = self.clock.now();
+            let mut goodbye = None;
+            for mail in batch.drain(..) {
+                if let Mail::Shutdown { reply } = mail {
+                    goodbye = Some(reply);
+                } else {
+                    self.take(now, mail);
+                }
+            }
+            if self.engine.next_wake().is_some_and(|at| at <= now) {
+                self.engine.handle(now, Input::Wake, &mut self.ws);
+                self.carry_out(now);
+            }
+            if now >= introduce_at {
+                introduce_at = self.introduce();
+            }
+            self.flush(now);
+            if goodbye.is_some() {
+                break goodbye;
+            }
+        };
+        self.end(goodbye).await;
+    }
+
+    /// Signs this node's contact anew; returns when to do so again.
+    fn introduce(&mut self) -> Time {
+        let now = self.clock.now();
+        let (contact, again) = self.introduction.sign(now);
+        self.ws.book.introduce(contact);
+        again
+    }
+
+    /// Says goodbye, and waits until it is written.
+    async fn end(mut self, reply: Option<oneshot::Sender<()>>) {
+        let now = self.clock.now();
+        self.engine.shutdown(now, &mut self.ws);
+        self.carry_out(now);
+        self.flush(now);
+        let stops: Vec<CancellationToken> = self.sessions.values().map(|s| s.stop.clone()).collect();
+        self.sessions.values().for_each(|s| s.out.close());
+        if reply.is_some() {
+            let all = futures_util::future::join_all(stops.iter().map(CancellationToken::cancelled));
+            let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
+        }
+        stops.iter().for_each(CancellationToken::cancel);
+        self.stop.cancel();
+        drop(reply);
+    }
+
+    fn input(&mut self, now: Time, input: Input<Boxed>) {
+        self.engine.handle(now, input, &mut self.ws);
+        self.carry_out(now);
+    }
+
+    fn take(&mut self, now: Time, mail: Mail) {
+        match mail {
+            Mail::Chunk { peer, conn, mut chunk } => self.chunk(now, peer, conn, &mut chunk),
+            Mail::Garbage { peer, conn } => self.input(now, Input::Malformed { peer, conn }),
+            Mail::Drained { peer, bytes } => self.input(now, Input::Drained { peer, bytes }),
+            Mail::Lost { peer, conn } => {
+                self.sessions.remove(&conn);
+                self.input(now, Input::Lost { peer, conn });
+            }
+            Mail::Connected { connection, dialer } => self.connected(now, connection, dialer),
+            Mail::DialFailed { peer } => self.input(now, Input::DialFailed { peer }),
+            Mail::Stream { peer, conn, tag, service, stream } => {
+                let slot = self.sessions.get(&conn).and_then(|_| self.engine.carried(&peer, tag));
+                if let Some(queue) = slot.and_then(|slot| self.streams.get(&(slot, service))) {
+                    // A full queue drops the stream, which tells its opener.
+                    let _ = queue.try_send(IncomingStream { peer, stream });
+                }
+            }
+            Mail::Inputs(inputs) => inputs.into_iter().for_each(|input| self.input(now, input)),
+            Mail::Ask { slot, ticket, command, reply } => {
+                self.asked.insert(ticket.0, reply);
+                self.input(now, Input::Command(slot, command));
+            }
+            Mail::Attach { attach, reply } => {
+                let attached = self.engine.attach(now, *attach, &mut self.ws);
+                self.carry_out(now);
+                let _ = reply.send(attached);
+            }
+            Mail::Detach { slot, reply } => {
+                self.engine.detach(now, slot, &mut self.ws);
+                self.carry_out(now);
+                self.services.retain(|(of, _), _| *of != slot);
+                self.streams.retain(|(of, _), _| *of != slot);
+                self.watchers.retain(|(of, _)| *of != slot);
+                let _ = reply.send(());
+            }
+            Mail::Serve { slot, service, queue: Some(queue) } => drop(self.services.insert((slot, service), queue)),
+            Mail::Serve { slot, service, queue: None } => drop(self.services.remove(&(slot, service))),
+            Mail::Streams { slot, service, queue } => drop(self.streams.insert((slot, service), queue)),
+            Mail::Watch { slot, watcher } => self.watchers.push((slot, watcher)),
+            Mail::Open { slot, peer, reply } => {
+                let _ = reply.send(self.open(slot, &peer));
+            }
+            Mail::Use { slot, peer, more } => self.use_session(now, slot, peer, more),
+            Mail::Neighbors { slot, reply } => {
+                let metrics = self.engine.metrics(slot).copied().unwrap_or_default();
+                let _ = reply.send((self.engine.neighbors(slot), metrics));
+            }
+            Mail::Status { reply } => {
+                let status = Status {
+                    sessions: self.sessions.len(),
+                    overlays: self.engine.slots().count(),
+                    engine_bytes: self.engine.bytes(),
+                };
+                let _ = reply.send(status);
+            }
+            Mail::Peers { reply } => {
+                let _ = reply.send(self.engine.peers());
+            }
+            Mail::Shutdown { .. } => {}
+        }
+    }
+
+    fn open(&self, slot: Slot, peer: &Guid) -> Option<(Arc<dyn Connection>, u32)> {
+        let (conn, tag) = self.engine.wire(slot, peer)?;
+        Some((self.sessions.get(&conn)?.connection.clone(), tag))
+    }
+
+    fn use_session(&mut self, now: Time, slot: Slot, peer: Guid, more: i32) {
+        let uses = self.uses.entry((slot, peer)).or_default();
+        let before = *uses;
+        *uses += more;
+        let after = *uses;
+        if after <= 0 {
+            self.uses.remove(&(slot, peer));
+        }
+        if (before > 0) != (after > 0) {
+            let hold = (after > 0).then_some(Hold::Required);
+            self.input(now, Input::Command(slot, Command::Hold { peer, hold }));
+        }
+    }
+
+    fn chunk(&mut self, now: Time, peer: Guid, conn: ConnId, chunk: &mut BytesMut) {
+        while let Ok(Some(bytes)) = wire::cut(chunk) {
+            match wire::decode::<Boxed>(bytes) {
+                Ok(frame) => self.engine.handle(now, Input::Frame { peer, conn, frame }, &mut self.ws),
+                Err(_) => self.engine.handle(now, Input::Malformed { peer, conn }, &mut self.ws),
+            }
+        }
+        self.carry_out(now);
+    }
+
+    fn connected(&mut self, now: Time, connection: Arc<dyn Connection>, dialer: Dialer) {
+        let Some(control) = connection.take_control() else { return };
+        self.conns += 1;
+        let (peer, conn) = (connection.peer(), ConnId(self.conns));
+        let exporter = connection.exporter();
+        let out = Arc::new(Out::default());
+        let stop = self.stop.child_token();
+        let mailbox = self.mailbox.clone();
+        let wire = Wire { peer, conn, connection: connection.clone(), mailbox, stop: stop.clone() };
+        session::start(wire, control.recv, control.send, out.clone());
+        self.sessions.insert(conn, Session { peer, out, connection, stop });
+        self.input(now, Input::Connected { peer, conn, dialer, exporter });
+    }
+
+    /// Dials beside everything else; the outcome comes as mail.
+    fn dial(&mut self, now: Time, peer: Guid) {
+        let Some(contact) = self.ws.book.get(&peer) else {
+            // Nobody ever told how to reach it.
+            return self.input(now, Input::DialFailed { peer });
+        };
+        let (dialer, dials) = (self.dialer.clone(), self.dials.clone());
+        let (mailbox, stop) = (self.mailbox.clone(), self.stop.clone());
+        tokio::spawn(async move {
+            let dial = async {
+                let _permit = dials.acquire().await.ok()?;
+                match dialer.dial(contact.addresses(), peer).await {
+                    Ok(connection) => Some(connection),
+                    Err(error) => {
+                        tracing::debug!(peer = %peer.short(), %error, "dial failed");
+                        None
+                    }
+                }
+            };
+            let dialed = tokio::select! {
+                () = stop.cancelled() => return,
+                dialed = dial => dialed,
+            };
+            let mail = match dialed {
+                Some(connection) => Mail::Connected { connection, dialer: Dialer::Me },
+                None => Mail::DialFailed { peer },
+            };
+            let _ = mailbox.send(mail).await;
+        });
+    }
+
+    /// Does what the engine asks for.
+    fn carry_out(&mut self, now: Time) {
+        let mut out = std::mem::take(&mut self.ws.out);
+        for output in out.drain(..) {
+            match output {
+                Output::Send { peer, conn, class, frame } => match self.sessions.get(&conn) {
+                    Some(session) => {
+                        session.out.push(&frame, class, &mut self.scratch);
+                        if self.dirty.last() != Some(&conn) {
+                            self.dirty.push(conn);
+                        }
+                    }
+                    None => self.engine.handle(now, Input::Undelivered { peer, frame }, &mut self.ws),
+                },
+                Output::Dial { peer } => self.dial(now, peer),
+                Output::Close { conn, .. } => {
+                    if let Some(session) = self.sessions.get(&conn) {
+                        session.out.close();
+                    }
+                }
+                Output::Done { ticket, outcome, .. } => {
+                    if let Some(reply) = self.asked.remove(&ticket.0) {
+                        let _ = reply.send(outcome);
+                    }
+                }
+                Output::Arrived { slot, service, from, charge, respond, payload } => {
+                    let request = super::service::Request { from, payload };
+                    self.arrived(now, slot, service, Work { request, charge, respond });
+                }
+                other => self.watchers.retain_mut(|(slot, watcher)| watcher.see(*slot, &other)),
+            }
+        }
+        // Handling may have asked for more.
+        if self.ws.out.is_empty() {
+            self.ws.out = out;
+        } else {
+            self.carry_out(now);
+        }
+    }
+
+    fn arrived(&mut self, now: Time, slot: Slot, service: u32, work: Work) {
+        let (refused, status) = match self.services.get(&(slot, service)) {
+            None => (work, ServiceStatus::NoService),
+            Some(queue) => match queue.try_send(work) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(work)) => (work, ServiceStatus::Busy),
+                Err(mpsc::error::TrySendError::Closed(work)) => (work, ServiceStatus::NoService),
+            },
+        };
+        let bytes = FRAME_CHARGE + refused.request.payload.len() as u32;
+        let consumed = Command::Consumed { peer: refused.charge, bytes };
+        self.engine.handle(now, Input::Command(slot, consumed), &mut self.ws);
+        if let Some(to) = refused.respond {
+            let respond = Command::Respond { to, status, payload: bytes::Bytes::new() };
+            self.engine.handle(now, Input::Command(slot, respond), &mut self.ws);
+        }
+    }
+
+    /// Wakes the writers of all wires that got something.
+    fn flush(&mut self, now: Time) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for conn in dirty.drain(..) {
+            let Some(session) = self.sessions.get(&conn) else { continue };
+            let (peer, bytes) = (session.peer, session.out.flush());
+            if bytes > 0 {
+                self.engine.handle(now, Input::Drained { peer, bytes }, &mut self.ws);
+            }
+        }
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
+        }
+        if !self.ws.out.is_empty() {
+            self.carry_out(now);
+            if !self.dirty.is_empty() {
+                self.flush(now);
+            }
+        }
+    }
+}

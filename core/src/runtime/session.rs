@@ -1,0 +1,199 @@
+//! The tasks of one wire: one reads chunks of whole frames, one writes what the driver left, one waits for bulk
+//! streams.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::driver::{Mail, Mailbox};
+use super::streams;
+use super::transport::{Connection, RecvStream, SendStream};
+use crate::Guid;
+use crate::engine::io::{Class, ConnId};
+use crate::topology::erased::Boxed;
+use crate::wire::{self, Frame};
+
+/// Payloads from this size on are written from where they are; smaller ones are copied beside their headers.
+const COPY_BELOW: usize = 8 * 1024;
+/// How much an idle wire reads at once, and a busy one.
+const READ_IDLE: usize = 512;
+const READ_BUSY: usize = 64 * 1024;
+/// After so many written bytes the driver is told, so that whoever was refused may go on.
+const TELL_DRAINED: u32 = 32 * 1024;
+
+/// What waits to be written, the most urgent first.
+#[derive(Default)]
+struct Waiting {
+    urgent: BytesMut,
+    segments: Vec<Bytes>,
+    tail: BytesMut,
+    charge: u32,
+    drained: u32,
+    closing: bool,
+}
+
+/// The out-buffer of a wire, filled by the driver and emptied by the writer.
+#[derive(Default)]
+pub(super) struct Out {
+    waiting: Mutex<Waiting>,
+    ready: Notify,
+}
+
+impl Out {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Adds a frame. The writer is woken by [`Out::flush`], once for all.
+    pub(super) fn push(&self, frame: &Frame<Boxed>, class: Class, scratch: &mut Vec<u8>) {
+        let mut guard = self.lock();
+        let waiting = &mut *guard;
+        waiting.charge += frame.charge();
+        let to = if class == Class::Control { &mut waiting.urgent } else { &mut waiting.tail };
+        wire::encode_header(frame, scratch, to);
+        if frame.payload.len() < COPY_BELOW {
+            to.extend_from_slice(&frame.payload);
+        } else {
+            if class == Class::Control {
+                let urgent = waiting.urgent.split();
+                waiting.tail.unsplit(urgent);
+            }
+            let header = waiting.tail.split().freeze();
+            waiting.segments.push(header);
+            waiting.segments.push(frame.payload.clone());
+        }
+    }
+
+    /// Wakes the writer, and takes what was written since.
+    pub(super) fn flush(&self) -> u32 {
+        self.ready.notify_one();
+        std::mem::take(&mut self.lock().drained)
+    }
+
+    /// The writer ends once everything is written.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.ready.notify_one();
+    }
+}
+
+/// What the tasks of one wire share.
+#[derive(Clone)]
+pub(super) struct Wire {
+    pub(super) peer: Guid,
+    pub(super) conn: ConnId,
+    pub(super) connection: Arc<dyn Connection>,
+    pub(super) mailbox: Mailbox,
+    pub(super) stop: CancellationToken,
+}
+
+/// Starts the tasks of a wire.
+pub(super) fn start(wire: Wire, recv: RecvStream, send: SendStream, out: Arc<Out>) {
+    tokio::spawn(write(wire.clone(), send, out));
+    tokio::spawn(streams::accept(wire.clone()));
+    tokio::spawn(read(wire, recv));
+}
+
+/// How much of a buffer is whole frames.
+fn whole(buffer: &[u8]) -> Result<usize, wire::WireError> {
+    let mut at = 0;
+    while let Some((len, prefix)) = wire::length(&buffer[at..])? {
+        if buffer.len() - at < prefix + len {
+            break;
+        }
+        at += prefix + len;
+    }
+    Ok(at)
+}
+
+async fn read(wire: Wire, mut recv: RecvStream) {
+    let Wire { peer, conn, mailbox, stop, connection } = wire;
+    let mut buffer = BytesMut::new();
+    let mut size = READ_IDLE;
+    let why = loop {
+        buffer.reserve(size);
+        let got = tokio::select! {
+            biased;
+            () = stop.cancelled() => break "closed".to_owned(),
+            got = recv.read_buf(&mut buffer) => got,
+        };
+        match got {
+            Ok(0) => break "the peer closed".into(),
+            Err(error) => break error.to_string(),
+            Ok(got) => size = if got >= size { READ_BUSY } else { READ_IDLE },
+        }
+        let mail = match whole(&buffer) {
+            Ok(0) => continue,
+            Ok(len) => Mail::Chunk { peer, conn, chunk: buffer.split_to(len) },
+            Err(_) => Mail::Garbage { peer, conn },
+        };
+        if mailbox.send(mail).await.is_err() {
+            break "the node ended".into();
+        }
+    };
+    tracing::debug!(peer = %peer.short(), %why, "wire ended");
+    stop.cancel();
+    connection.close(&why);
+    let _ = mailbox.send(Mail::Lost { peer, conn }).await;
+}
+
+async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = out.ready.notified() => {}
+            () = wire.stop.cancelled() => return,
+        }
+        let (urgent, segments, tail, charge, closing) = {
+            let mut guard = out.lock();
+            let waiting = &mut *guard;
+            let urgent = std::mem::take(&mut waiting.urgent);
+            let segments = std::mem::take(&mut waiting.segments);
+            let tail = std::mem::take(&mut waiting.tail);
+            (urgent, segments, tail, std::mem::take(&mut waiting.charge), waiting.closing)
+        };
+        let written = tokio::select! {
+            written = write_all(&mut send, urgent, segments, tail) => written,
+            () = wire.stop.cancelled() => return,
+        };
+        if written.is_err() {
+            return wire.stop.cancel();
+        }
+        let tell = {
+            let mut waiting = out.lock();
+            waiting.drained += charge;
+            (waiting.drained >= TELL_DRAINED).then(|| std::mem::take(&mut waiting.drained))
+        };
+        if let Some(bytes) = tell {
+            let _ = wire.mailbox.send(Mail::Drained { peer: wire.peer, bytes }).await;
+        }
+        if closing {
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), send.shutdown()).await;
+            return wire.stop.cancel();
+        }
+    }
+}
+
+async fn write_all(
+    send: &mut SendStream,
+    mut urgent: BytesMut,
+    segments: Vec<Bytes>,
+    tail: BytesMut,
+) -> std::io::Result<()> {
+    if segments.is_empty() && urgent.len() + tail.len() < READ_BUSY {
+        // The common case: everything in one write.
+        urgent.extend_from_slice(&tail);
+        send.write_all(&urgent).await?;
+    } else {
+        send.write_all(&urgent).await?;
+        for segment in &segments {
+            send.write_all(segment).await?;
+        }
+        send.write_all(&tail).await?;
+    }
+    send.flush().await
+}

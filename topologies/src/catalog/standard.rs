@@ -1,0 +1,28 @@
+//! The topologies of this crate.
+
+use super::{Entry, Family};
+
+/// All that were compiled in, in the order they are shown.
+pub(super) fn entries() -> Vec<Entry> {
+    vec![
+        #[cfg(feature = "full-mesh")]
+        Entry::of::<crate::mesh::full_mesh::FullMesh>(
+            "full-mesh",
+            Family::Mesh,
+            "owners as in Karger et al., Consistent hashing and random trees, STOC 1997",
+        ),
+        #[cfg(feature = "chord")]
+        Entry::of::<crate::ring::chord::Chord>(
+            "chord",
+            Family::Ring,
+            "Stoica et al., Chord, SIGCOMM 2001; Zave, How to make Chord correct, TSE 2017",
+        ),
+        #[cfg(feature = "kademlia")]
+        Entry::of::<crate::ring::kademlia::Kademlia>(
+            "kademlia",
+            Family::Ring,
+            "Maymounkov & Mazières, Kademlia, IPTPS 2002",
+        )
+        .iterative(),
+    ]
+}
