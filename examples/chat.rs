@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use polymorph::core::engine::io::Origin;
-use polymorph::core::topology::question::Role;
 use polymorph::{Contact, Identity, Node, Overlay, Subscription};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -24,17 +23,6 @@ async fn say(chat: &Overlay, name: &str, line: &str) -> anyhow::Result<()> {
 async fn hear(from: &mut Subscription) -> Option<String> {
     let said = from.next().await?;
     Some(String::from_utf8_lossy(&said.payload).into_owned())
-}
-
-/// Waits for a link in the mesh.
-async fn in_company(chat: &Overlay) -> anyhow::Result<()> {
-    loop {
-        let neighbors = chat.neighbors().await?;
-        if neighbors.iter().any(|neighbor| neighbor.role != Role::Passive) {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 async fn talk(name: &str, seeds: &[Contact]) -> anyhow::Result<()> {
@@ -61,11 +49,10 @@ async fn three_people() -> anyhow::Result<()> {
     let (_eve_node, eve) = enter(&[bob_node.contact()]).await?;
     let mut at_eve = eve.subscribe(None).await?;
     for chat in [&ann, &bob, &eve] {
-        in_company(chat).await?;
+        chat.joined(Duration::from_secs(20)).await?;
     }
-    say(&ann, "ann", "has anybody seen my bicycle?").await?;
-    say(&bob, "bob", "it is in the cellar").await?;
-    for _ in 0..2 {
+    for (chat, name, line) in [(&ann, "ann", "has anybody seen my bicycle?"), (&bob, "bob", "it is in the cellar")] {
+        say(chat, name, line).await?;
         println!("{}", hear(&mut at_eve).await.unwrap_or_default());
     }
     Ok(())

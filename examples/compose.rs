@@ -54,16 +54,16 @@ async fn main() -> anyhow::Result<()> {
     while members.len() < NODES {
         members.push(member(members.first()).await?);
     }
+    for member in &members {
+        for overlay in [&member.find, &member.announce, &member.stream] {
+            overlay.joined(Duration::from_secs(20)).await?;
+        }
+    }
     let (first, last) = (&members[0], &members[NODES - 1]);
 
     let key = Key::of(b"recipe/bread");
-    let replicas = loop {
-        // A ring that is still closing has no way yet.
-        match first.find.put(key, Bytes::from_static(b"flour, water, salt"), Duration::from_secs(3600)).await {
-            Ok(replicas) => break replicas,
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    };
+    let recipe = Bytes::from_static(b"flour, water, salt");
+    let replicas = first.find.put(key, recipe, Duration::from_secs(3600)).await?;
     let found = last.find.get(key).await?;
     let value = found.first().map(|record| String::from_utf8_lossy(&record.value).into_owned());
     println!("find:     stored at {replicas} nodes, the last one found {:?}", value.unwrap_or_default());

@@ -7,7 +7,6 @@ use polymorph::core::topology::Topology;
 use polymorph::core::topology::context::Context;
 use polymorph::core::topology::event::Event;
 use polymorph::core::topology::question::{Hold, Neighbor, Powers, Role, Spread};
-use polymorph::core::{Admission, OverlayName};
 use polymorph::sim::{Options, Terms, World};
 use polymorph::{Guid, Identity, OverlaySpec};
 
@@ -47,7 +46,7 @@ impl Topology for Star {
 /// A thousand peers in virtual time: how many copies does one broadcast take?
 fn in_virtual_time() -> anyhow::Result<()> {
     let mut world = World::<Star>::new(Options { node: hub_settings(), ..Options::default() });
-    let terms = Terms::new(OverlayName::new("star", Admission::Open)?);
+    let terms = Terms::default();
     let peers: Vec<_> = (0..1000).map(|_| world.add(&terms, |_| Star::default())).collect::<Result<_, _>>()?;
     peers.iter().skip(1).for_each(|&peer| world.join(peer, &peers[..1]));
     world.run_for(std::time::Duration::from_secs(10));
