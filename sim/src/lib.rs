@@ -1,1 +1,35 @@
-//! Placeholder while the room is laid.
+//! Virtual time for the real engine: a seeded world of peers.
+//!
+//! A [`World`](world::World) runs the very engine and the very topologies that run on sockets, thousands of them in
+//! one thread, and the same seed always goes the same way:
+//!
+//! ```text
+//! World::new(Options::seeded(1))      add · join · lookup · publish          crash · leave · partition · shut
+//!   engines ── outputs ──▶ wires, latency, faults ──▶ wheel ── inputs ──▶ engines        … run_for · run_until_quiet
+//! ```
+//!
+//! Where to look: [`world`] the world itself · [`options`] how it is · [`latency`] how far apart its peers are ·
+//! [`crypto`] how they sign · [`wheel`] the queue of events · [`witness`] what applications saw · [`traffic`] what
+//! was sent · [`trace`] the hash of a run · [`workload`] lookups and broadcasts, measured into a [`report`].
+//! `docs/SIMULATION.md` says what is modelled and what is not.
+
+pub mod crypto;
+mod directory;
+mod faults;
+pub mod latency;
+mod mix;
+pub mod options;
+pub mod report;
+mod slab;
+pub mod trace;
+pub mod traffic;
+pub mod wheel;
+mod wires;
+pub mod witness;
+pub mod workload;
+pub mod world;
+
+pub use crypto::Crypto;
+pub use latency::Latency;
+pub use options::{Codec, Options, Terms};
+pub use world::{Peer, World};

@@ -1,4 +1,4 @@
 //! Several shapes in one overlay.
 
-// #[cfg(feature = "polyring")]
-// pub mod polyring;
+#[cfg(feature = "polyring")]
+pub mod polyring;

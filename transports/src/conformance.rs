@@ -121,6 +121,7 @@ macro_rules! conformance {
             a_sender_that_is_dropped_leaves_no_clean_end
             the_dialer_opens_bulk_streams
             the_acceptor_opens_bulk_streams_or_says_it_cannot
+            a_stream_opened_before_anybody_accepts_is_kept
             many_bulk_streams_do_not_mix
             a_stalled_reader_stops_its_writer_and_nobody_else
             bulk_streams_reach_the_connection_they_belong_to

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use polymorph_core::runtime::transport::{Connection, Transport, TransportError};
+use polymorph_core::runtime::transport::{Connection, Dial, Transport, TransportError};
 use polymorph_core::{Guid, TransportAddress};
 use tokio::time::{Instant, sleep_until};
 
@@ -40,6 +41,17 @@ impl fmt::Display for DialError {
             between = "; ";
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Dial for Dialer {
+    async fn dial(
+        &self,
+        addresses: &[TransportAddress],
+        expected: Guid,
+    ) -> Result<Arc<dyn Connection>, TransportError> {
+        Self::dial(self, addresses, expected).await.map_err(|error| TransportError::Closed(error.to_string()))
     }
 }
 

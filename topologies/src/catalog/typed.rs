@@ -32,6 +32,10 @@ pub fn visit<K: AsRef<str>, V: AsRef<str>, D: Visitor>(
         "chord" => call::<crate::ring::chord::Chord, D>(name, pairs, visitor),
         #[cfg(feature = "kademlia")]
         "kademlia" => call::<crate::ring::kademlia::Kademlia, D>(name, pairs, visitor),
+        #[cfg(feature = "hyparview-plumtree")]
+        "hyparview-plumtree" => call::<crate::mesh::HyParViewPlumtree, D>(name, pairs, visitor),
+        #[cfg(feature = "polyring")]
+        "polyring" => call::<crate::hybrid::polyring::Polyring, D>(name, pairs, visitor),
         _ => Err(unknown(name)),
     }
 }

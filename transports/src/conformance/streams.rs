@@ -94,6 +94,22 @@ pub async fn the_acceptor_opens_bulk_streams_or_says_it_cannot(subject: &dyn Sub
     }
 }
 
+/// The dialer need not wait for the other side's `accept` before it opens streams and speaks.
+pub async fn a_stream_opened_before_anybody_accepts_is_kept(subject: &dyn Subject) {
+    let mut pair = Pair::of(subject).await;
+    let address = pair.listener.address();
+    let dialed = patiently(pair.dialer.dial(&address, Some(pair.wanted()))).await.expect("the dial succeeds");
+    let mut opened = patiently(dialed.open()).await.expect("it opens");
+    opened.send.write_all(b"early").await.expect("it takes the bytes");
+    opened.send.flush().await.expect("it flushes them");
+    let accepted = patiently(pair.listener.accept()).await.expect("the peer arrives");
+    let arrived = patiently(accepted.accept()).await.expect("the stream arrives");
+    let mut heard = [0; 5];
+    let mut recv = arrived.recv;
+    patiently(recv.read_exact(&mut heard)).await.expect("the bytes arrive");
+    assert_eq!(&heard, b"early");
+}
+
 /// Streams side by side keep their bytes apart, with control in between.
 pub async fn many_bulk_streams_do_not_mix(subject: &dyn Subject) {
     let mut pair = Pair::of(subject).await;

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use polymorph_core::TransportAddress;
 use polymorph_core::identity::PublicKey;
 use polymorph_core::runtime::transport::{Connection, Stream, TransportError};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Secured, Socket, Wires};
@@ -20,6 +22,9 @@ use crate::tls::{BULK_TOKEN, EXPORTER};
 const MAX_BULK: usize = 256;
 /// How many of the peer's bulk streams may wait for `accept`; past that they are dropped and their opener sees a cut.
 const MAX_WAITING_BULK: usize = 64;
+/// How long a bulk connection waits for its control connection: if the dialer's last handshake packet was lost, the one
+/// overtakes the other by a retransmission or two.
+const OVERTAKEN_TIME: Duration = Duration::from_secs(2);
 
 /// Which end this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,18 +34,37 @@ pub(super) enum End {
 }
 
 /// Finds the wire a bulk connection belongs to.
-pub(super) struct Registry<S: Socket>(Mutex<HashMap<Token, Weak<Wire<S>>>>);
+pub(super) struct Registry<S: Socket> {
+    wires: Mutex<HashMap<Token, Weak<Wire<S>>>>,
+    added: Notify,
+}
 
 impl<S: Socket> Default for Registry<S> {
     fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
+        Self { wires: Mutex::new(HashMap::new()), added: Notify::new() }
     }
 }
 
 impl<S: Socket> Registry<S> {
-    /// Looks up the wire; the caller still has to compare keys.
-    pub(super) fn find(&self, token: &Token) -> Option<Arc<Wire<S>>> {
-        lock(&self.0).get(token)?.upgrade()
+    /// Looks up the wire, and waits [`OVERTAKEN_TIME`] for one that is not there yet. The caller still has to compare
+    /// keys.
+    pub(super) async fn find(&self, token: &Token) -> Option<Arc<Wire<S>>> {
+        let search = async {
+            loop {
+                let added = self.added.notified();
+                let known = lock(&self.wires).get(token).and_then(Weak::upgrade);
+                match known {
+                    Some(wire) => return wire,
+                    None => added.await,
+                }
+            }
+        };
+        timeout(OVERTAKEN_TIME, search).await.ok()
+    }
+
+    fn add(&self, wire: &Arc<Wire<S>>) {
+        lock(&self.wires).insert(wire.token, Arc::downgrade(wire));
+        self.added.notify_waiters();
     }
 }
 
@@ -92,7 +116,7 @@ impl<S: Socket> Wire<S> {
         let wire = Self { wires, channel, control, peer, remote, end, exporter, token, over, reason, bulk, arrivals };
         let wire = Arc::new(wire);
         if end == End::Acceptor {
-            lock(&wire.wires.registry.0).insert(token, Arc::downgrade(&wire));
+            wire.wires.registry.add(&wire);
         }
         Ok(wire)
     }
@@ -197,7 +221,7 @@ impl<S: Socket> Connection for Wire<S> {
 impl<S: Socket> Drop for Wire<S> {
     fn drop(&mut self) {
         if self.end == End::Acceptor {
-            lock(&self.wires.registry.0).remove(&self.token);
+            lock(&self.wires.registry.wires).remove(&self.token);
         }
         self.close("dropped");
     }

@@ -81,7 +81,7 @@ async fn admit<S: Socket>(
     let (socket, tls) = stream.into_inner();
     let secured = Secured { socket, tls: tls.into(), peer };
     match purpose {
-        Purpose::Bulk => match wires.registry.find(&token) {
+        Purpose::Bulk => match wires.registry.find(&token).await {
             Some(wire) => wire.adopt(secured),
             None => tracing::debug!(%peer, "a bulk connection showed an unknown token"),
         },

@@ -30,7 +30,8 @@ thread_local! {
 /// A socket and the TLS state both halves share.
 pub(crate) struct Channel<S> {
     socket: S,
-    tls: Mutex<rustls::Connection>,
+    /// Boxed, so that the weak handles a wire keeps of its bulk streams cost next to nothing once those are over.
+    tls: Mutex<Box<rustls::Connection>>,
 }
 
 impl<S: Socket> Channel<S> {
@@ -40,7 +41,7 @@ impl<S: Socket> Channel<S> {
         tls: rustls::Connection,
         over: Option<CancellationToken>,
     ) -> (Arc<Self>, Receiver<S>, Sender<S>) {
-        let channel = Arc::new(Self { socket, tls: Mutex::new(tls) });
+        let channel = Arc::new(Self { socket, tls: Mutex::new(Box::new(tls)) });
         let receiver = Receiver { channel: channel.clone(), staged: Vec::new(), taken: 0, over };
         let sender = Sender { channel: channel.clone(), unsent: Vec::new(), sent: 0, ending: Ending::Open };
         (channel, receiver, sender)
@@ -51,7 +52,7 @@ impl<S: Socket> Channel<S> {
         self.socket.shut(Shutdown::Both);
     }
 
-    fn tls(&self) -> MutexGuard<'_, rustls::Connection> {
+    fn tls(&self) -> MutexGuard<'_, Box<rustls::Connection>> {
         self.tls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -107,6 +107,24 @@ async fn a_bulk_connection_needs_the_token_and_the_key_of_its_session() {
 }
 
 #[tokio::test]
+async fn a_bulk_connection_that_overtakes_its_control_connection_is_waited_for() {
+    let (node, visitor) = (Identity::generate(), Identity::generate());
+    let mut listener = listening(&node).await;
+    let mut control = tls(&*listener, &visitor, &["polymorph/1"]).await.unwrap();
+    let token = control.get_ref().1.export_keying_material([0; 16], b"EXPORTER-polymorph-1-bulk", None).unwrap();
+    let mut bulk = tls(&*listener, &visitor, &["polymorph/1"]).await.unwrap();
+    bulk.write_all(&[&[BULK], token.as_slice(), b"hasty"].concat()).await.unwrap();
+    // By the time this visitor is in, the bulk connection has been looked at.
+    is_next(&mut *listener, &node, &Identity::generate()).await;
+    control.write_all(&[CONTROL]).await.unwrap();
+    let accepted = timeout(PATIENCE, listener.accept()).await.expect("in time").unwrap();
+    let mut arrived = timeout(PATIENCE, accepted.accept()).await.expect("in time").unwrap();
+    let mut word = [0; 5];
+    arrived.recv.read_exact(&mut word).await.unwrap();
+    assert_eq!(&word, b"hasty");
+}
+
+#[tokio::test]
 async fn quic_refuses_another_protocol_too() {
     let (node, visitor) = (Identity::generate(), Identity::generate());
     let mut listener = Quic::new(&node).listen(&"quic://127.0.0.1:0".parse().unwrap()).await.unwrap();

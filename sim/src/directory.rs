@@ -1,0 +1,126 @@
+//! Everybody in a world, by number and by Guid, and the one contact book they share.
+
+use core::fmt;
+use core::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+use polymorph_core::engine::book::Book;
+use polymorph_core::{Contact, Guid, Time, TransportAddress};
+
+use crate::crypto::Crypto;
+
+/// When contacts of a world expire: later than any run, and written with as many bytes as a date of our days.
+const EXPIRY: Time = Time::from_secs(u32::MAX as u64);
+
+/// Everybody, by number and by Guid. Nobody is ever taken out: who crashed stays known.
+pub(crate) struct Directory {
+    seed: u64,
+    crypto: Crypto,
+    guids: Vec<Guid>,
+    /// Numbers, found by the Guids they stand for.
+    numbers: HashTable<u32>,
+    /// Made when first asked for: in a large world most are never sent.
+    contacts: Vec<Option<Contact>>,
+}
+
+/// Guids are hashes already.
+fn hash(guid: &Guid) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = guid.0;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+impl Directory {
+    pub(crate) fn new(seed: u64, crypto: Crypto) -> Self {
+        Self { seed, crypto, guids: Vec::new(), numbers: HashTable::new(), contacts: Vec::new() }
+    }
+
+    pub(crate) fn add(&mut self, guid: Guid) -> u32 {
+        let number = u32::try_from(self.guids.len()).expect("fewer than 2^32 peers");
+        self.guids.push(guid);
+        self.contacts.push(None);
+        let guids = &self.guids;
+        self.numbers.insert_unique(hash(&guid), number, |&number| hash(&guids[number as usize]));
+        number
+    }
+
+    pub(crate) fn number(&self, guid: &Guid) -> Option<u32> {
+        self.numbers.find(hash(guid), |&number| self.guids[number as usize] == *guid).copied()
+    }
+
+    pub(crate) fn contact(&mut self, number: u32) -> Contact {
+        let (seed, crypto) = (self.seed, self.crypto);
+        let make = || {
+            let [_, a, b, c] = number.to_be_bytes();
+            let at = SocketAddr::from((Ipv4Addr::new(10, a, b, c), 4000));
+            let addresses = [TransportAddress::Quic(at), TransportAddress::Tcp(at)];
+            Contact::sign(&*crypto.signer(seed, number), &addresses, 1, EXPIRY)
+        };
+        self.contacts[number as usize].get_or_insert_with(make).clone()
+    }
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Directory({} peers)", self.guids.len())
+    }
+}
+
+/// The one book of all peers of a world. It knows everybody from the start and learns nothing: contacts do not
+/// change in a world, and one for somebody who is not in it leads nowhere. Also the world's own way to the
+/// directory; the lock is never contended, as a world is one thread.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedBook(Arc<Mutex<Directory>>);
+
+impl SharedBook {
+    pub(crate) fn new(directory: Directory) -> Self {
+        Self(Arc::new(Mutex::new(directory)))
+    }
+
+    pub(crate) fn open(&self) -> MutexGuard<'_, Directory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, peer: &Guid) -> Option<Contact> {
+        let mut directory = self.open();
+        let number = directory.number(peer)?;
+        Some(directory.contact(number))
+    }
+}
+
+impl Book for SharedBook {
+    fn get(&self, peer: &Guid) -> Option<Contact> {
+        self.find(peer)
+    }
+
+    fn learn(&mut self, _contact: Contact, _now: Time) {}
+
+    fn to_tell(&mut self, peer: &Guid, now: Time) -> Option<Contact> {
+        self.find(peer).filter(|contact| contact.expires() > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_found_by_guid_and_has_one_valid_contact() {
+        let mut directory = Directory::new(5, Crypto::StandIn);
+        for number in 0..500 {
+            let guid = Guid::of(&Crypto::StandIn.signer(5, number).public_key());
+            assert_eq!(directory.add(guid), number);
+        }
+        let stranger = Guid::of(&Crypto::StandIn.signer(6, 0).public_key());
+        let mut book = SharedBook::new(directory);
+        let guids = book.open().guids.clone();
+        for guid in &guids {
+            let contact = book.to_tell(guid, Time::ZERO).unwrap();
+            assert_eq!(contact.guid(), *guid);
+            assert_eq!(contact.verify(&*Crypto::StandIn.verifier(5), Time::ZERO), Ok(()));
+            assert_eq!(book.get(guid), Some(contact));
+        }
+        assert_eq!(book.get(&stranger), None);
+        assert_eq!(book.open().number(&stranger), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! How a world is, and on which terms its peers are in it.
+
+use core::time::Duration;
+
+use polymorph_core::engine::settings;
+use polymorph_core::{Admission, Grant, OverlayName, Standing};
+
+use crate::crypto::Crypto;
+use crate::latency::Latency;
+use crate::witness::Keep;
+
+/// Whether frames are encoded and decoded on their way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Codec {
+    /// Passed on as they are, counted at their encoded size.
+    #[default]
+    Typed,
+    /// Encoded by the sender and decoded by the receiver, each time.
+    Encoded,
+}
+
+/// How a world is. The default is a quiet one: 50 ms everywhere and nothing breaks by itself.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// How long frames travel.
+    pub latency: Latency,
+    /// How peers sign.
+    pub crypto: Crypto,
+    /// Whether frames are encoded.
+    pub codec: Codec,
+    /// Whether deliveries are kept or counted.
+    pub keep: Keep,
+    /// The settings of every node.
+    pub node: settings::Node,
+    /// How long a dial takes to fail when nobody answers: at a peer behind a NAT, or across a partition. A dial to a
+    /// peer that is gone is refused after one round trip.
+    pub unanswered: Duration,
+    /// After how long the far end of a wire notices by itself that a peer crashed (QUIC's idle time-out, TCP's
+    /// keepalive). `None`: only by sending.
+    pub silence: Option<Duration>,
+    /// How long a wire lasts on average before it breaks at both ends, drawn evenly between zero and twice that.
+    /// `None`: it does not break by itself.
+    pub wire_life: Option<Duration>,
+    /// The share of dials that are lost, 0 to 1; they end as unanswered.
+    pub lost_dials: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            latency: Latency::default(),
+            crypto: Crypto::default(),
+            codec: Codec::default(),
+            keep: Keep::default(),
+            node: settings::Node::default(),
+            // Half of what the engine itself waits for a dial.
+            unanswered: Duration::from_secs(5),
+            // What QUIC stacks commonly choose.
+            silence: Some(Duration::from_secs(30)),
+            wire_life: None,
+            lost_dials: 0.0,
+        }
+    }
+}
+
+impl Options {
+    /// The default world of this seed.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+}
+
+/// On which terms a peer is in an overlay.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The overlay's name and door.
+    pub name: OverlayName,
+    /// Member or client.
+    pub standing: Standing,
+    /// The authority's grant, where the overlay has one.
+    pub grant: Option<Grant>,
+    /// How the overlay works.
+    pub settings: settings::Overlay,
+    /// Which topology of this name.
+    pub epoch: u8,
+}
+
+impl Default for Terms {
+    /// A member of an open overlay.
+    fn default() -> Self {
+        Self {
+            name: OverlayName::new("world", Admission::Open).expect("a good name"),
+            standing: Standing::Member,
+            grant: None,
+            settings: settings::Overlay::default(),
+            epoch: 0,
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! A node's own place: asking for one, taking it, being moved, and hearing who else stands in the rings it knows.
+
+use core::time::Duration;
+
+use polymorph_core::Guid;
+use polymorph_core::topology::context::Context;
+use polymorph_core::topology::event::{CallId, Change, Ticket};
+use polymorph_core::topology::question::Hold;
+
+use super::{
+    Config, ELDERS, JITTER, MAX_REDIRECTS, MAX_SEEDS, MAX_WIDTH, Message, PAGE, Path, Polyring, Quest, REFRESH, RETRY,
+    RETRY_FULL, Refusal, Ring, Stand, Timer, Wish,
+};
+
+impl Polyring {
+    pub(super) fn outside(me: Guid, config: Config) -> Self {
+        Self {
+            me,
+            config,
+            seeds: Vec::new(),
+            stand: None,
+            quest: None,
+            orphan: None,
+            offer: None,
+            rooms: Default::default(),
+            said_room: None,
+            said_elders: Vec::new(),
+            resting: Vec::new(),
+            giver: None,
+            redialed: Vec::new(),
+            refreshing: None,
+            probing: None,
+        }
+    }
+
+    pub(super) fn join(&mut self, seeds: Vec<Guid>, cx: &mut Context<'_, Self>) {
+        self.seeds = seeds.into_iter().filter(|&seed| seed != self.me).take(MAX_SEEDS).collect();
+        self.set(Timer::Refresh, REFRESH, cx);
+        if let Some(stand) = &self.stand {
+            // Tables that are there already, from a world that saw everybody, are kept. Links to siblings open when
+            // they are used: with the others they are what notices a departure.
+            let beside = stand.ring.others(self.me).filter(|_| stand.path.level() == 1);
+            let held = stand.parent.into_iter().chain(stand.children.members()).chain(beside);
+            held.for_each(|peer| cx.want(peer, Hold::Required));
+            self.said_elders = self.elders_around();
+        } else if self.seeds.is_empty() {
+            let ring = Ring::of(0, self.me);
+            let children = Ring::default();
+            self.stand = Some(Stand { path: Path::center(0), parent: None, elders: Vec::new(), ring, children });
+            cx.change(Change::Addresses);
+            cx.change(Change::Range);
+        } else {
+            self.seek(cx);
+        }
+    }
+
+    pub(super) fn set(&self, timer: Timer, base: Duration, cx: &mut Context<'_, Self>) {
+        let after = cx.jitter(base, JITTER);
+        cx.set(timer, after);
+    }
+
+    /// Whether a peer is in this node's tables.
+    pub(super) fn knows(&self, peer: &Guid) -> bool {
+        self.stand.as_ref().is_some_and(|stand| {
+            stand.parent.as_ref() == Some(peer) || stand.ring.contains(peer) || stand.children.contains(peer)
+        })
+    }
+
+    /// Who assigns places in this node's ring. `None` for an orphan.
+    pub(super) fn allocator(&self) -> Option<Guid> {
+        let stand = self.stand.as_ref()?;
+        if stand.path.level() == 1 { stand.ring.lowest() } else { stand.parent }
+    }
+
+    /// Whom this node's children turn to when it is gone: who assigns its place, then others of its ring.
+    pub(super) fn elders_around(&self) -> Vec<Guid> {
+        let Some(stand) = &self.stand else { return Vec::new() };
+        stand.parent.into_iter().chain(stand.ring.others(self.me)).take(ELDERS).collect()
+    }
+
+    /// Asks for a place: the next step of whoever has none, or not a lasting one.
+    pub(super) fn seek(&mut self, cx: &mut Context<'_, Self>) {
+        if self.quest.is_some() {
+            return;
+        }
+        if self.orphan.is_some() {
+            return self.seek_parent(cx);
+        }
+        let too_deep = self.path().is_some_and(|path| path.level() > self.config.depth);
+        if self.stand.is_none() || too_deep {
+            self.seek_anywhere(cx);
+        }
+    }
+
+    /// Asks a peer outside of what lies around this node for any place.
+    pub(super) fn seek_anywhere(&mut self, cx: &mut Context<'_, Self>) {
+        let elders = self.stand.iter().flat_map(|stand| stand.elders.iter().chain(stand.parent.iter()));
+        let known: Vec<Guid> = elders.chain(&self.seeds).copied().filter(|peer| *peer != self.me).collect();
+        if known.is_empty() {
+            return self.set(Timer::Retry, RETRY_FULL, cx);
+        }
+        let whom = known[cx.pick(known.len())];
+        self.ask(whom, Wish::Anywhere, 0, cx);
+    }
+
+    pub(super) fn ask(&mut self, whom: Guid, wish: Wish, redirects: u8, cx: &mut Context<'_, Self>) {
+        let ticket = cx.call(whom, Message::Join(wish.clone()));
+        self.quest = Some(Quest { ticket, wish, redirects });
+    }
+
+    pub(super) fn answered(&mut self, ticket: Ticket, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
+        if self.refreshing.take_if(|waiting| *waiting == ticket).is_some() {
+            return self.refreshed(from, message, cx);
+        }
+        if self.probing.take_if(|(waiting, _)| *waiting == ticket).is_some() {
+            return;
+        }
+        let Some(quest) = self.quest.take_if(|quest| quest.ticket == ticket) else { return };
+        match message {
+            Message::Stand { path, elders, taken } => self.take_stand(from, path, elders, &taken, cx),
+            Message::Elsewhere { ask, wish } if ask != self.me && quest.redirects < MAX_REDIRECTS => {
+                // A place is asked for as such wherever it leads; other wishes are narrowed on the way.
+                let wish = if matches!(quest.wish, Wish::Place(_)) { quest.wish } else { wish };
+                self.ask(ask, wish, quest.redirects + 1, cx);
+            }
+            Message::Elsewhere { .. } | Message::Refused(Refusal::Later) => self.set(Timer::Retry, RETRY, cx),
+            Message::Refused(Refusal::Full) => {
+                cx.notice("every place of the polyring is taken");
+                self.set(Timer::Retry, RETRY_FULL, cx);
+            }
+            Message::Refused(Refusal::Taken) => self.place_is_taken(cx),
+            _ => {
+                cx.blame(from, "an answer to another question");
+                self.set(Timer::Retry, RETRY, cx);
+            }
+        }
+    }
+
+    pub(super) fn unanswered(&mut self, ticket: Ticket, peer: Guid, cx: &mut Context<'_, Self>) {
+        self.refreshing.take_if(|waiting| *waiting == ticket);
+        if self.probing.take_if(|(waiting, _)| *waiting == ticket).is_some() {
+            // Its heir says it is gone, and it gives no sign of life.
+            self.gone(peer, cx);
+        }
+        if self.quest.take_if(|quest| quest.ticket == ticket).is_some() {
+            self.set(Timer::Retry, RETRY, cx);
+        }
+    }
+
+    /// A place was given to this node: its first, its parent's, another, or the one it has.
+    pub(super) fn take_stand(
+        &mut self,
+        from: Guid,
+        path: Path,
+        elders: Vec<Guid>,
+        taken: &[u32],
+        cx: &mut Context<'_, Self>,
+    ) {
+        let sorted = taken.windows(2).all(|pair| pair[0] < pair[1]);
+        if !sorted || taken.len() > MAX_WIDTH || taken.binary_search(&path.last()).is_err() || elders.len() > ELDERS {
+            cx.blame(from, "a place that cannot be");
+            return self.set(Timer::Retry, RETRY, cx);
+        }
+        let parent = (path.level() > 1).then_some(from);
+        let before = self.neighborhood();
+        let allocator = self.allocator();
+        (self.orphan, self.offer, self.giver) = (None, None, Some(from));
+        let old = self.stand.take();
+        let mut stand = match old {
+            Some(mut stand) if stand.path == path => {
+                stand.ring.keep_only(taken);
+                (stand.parent, stand.elders) = (parent, elders);
+                stand
+            }
+            Some(old) if old.path.parent().as_ref() == Some(&path) => {
+                let (stand, heir) = self.inherit(old, path, parent, elders);
+                self.settle(stand, from, taken, before, cx);
+                return self.hand_down(heir, cx);
+            }
+            Some(old) => {
+                if let Some(allocator) = allocator.filter(|&peer| peer != self.me && peer != from) {
+                    let _ = cx.send(allocator, Message::Quit);
+                }
+                Stand { ring: Ring::of(path.last(), self.me), path, parent, elders, children: old.children }
+            }
+            None => {
+                let ring = Ring::of(path.last(), self.me);
+                Stand { path, parent, elders, ring, children: Ring::default() }
+            }
+        };
+        stand.ring.insert(stand.path.last(), self.me);
+        let moved = before.0.as_ref() != Some(&stand.path);
+        self.settle(stand, from, taken, before, cx);
+        if moved || self.elders_around() != self.said_elders {
+            self.tell_children(cx);
+        }
+    }
+
+    /// Begins to stand where `stand` says; what differs from `before` is let go, held and told.
+    pub(super) fn settle(
+        &mut self,
+        mut stand: Stand,
+        from: Guid,
+        taken: &[u32],
+        before: (Option<Path>, Vec<Guid>),
+        cx: &mut Context<'_, Self>,
+    ) {
+        if stand.path.level() == 1
+            && let Some(&lowest) = taken.first()
+            && lowest != stand.path.last()
+        {
+            // Who assigns in the center is the one with the lowest coordinate, so it is known before the list comes.
+            stand.ring.insert(lowest, from);
+        }
+        let moved = before.0.as_ref() != Some(&stand.path);
+        self.stand = Some(stand);
+        let (_, after) = self.neighborhood();
+        for &peer in before.1.iter().filter(|peer| !after.contains(peer)) {
+            self.let_go(peer, cx);
+        }
+        for &peer in after.iter().filter(|peer| !before.1.contains(peer)) {
+            cx.want(peer, Hold::Required);
+            cx.change(Change::NeighborUp(peer));
+        }
+        if moved {
+            self.said_room = None;
+            cx.change(Change::Addresses);
+            cx.change(Change::Range);
+        }
+        self.say_room(cx);
+        self.seek(cx);
+    }
+
+    /// The place, and the neighbors without repeats.
+    pub(super) fn neighborhood(&self) -> (Option<Path>, Vec<Guid>) {
+        let Some(stand) = &self.stand else { return (None, Vec::new()) };
+        let mut all: Vec<Guid> = stand.parent.into_iter().collect();
+        all.extend(stand.ring.others(self.me));
+        all.extend(stand.children.members());
+        all.sort_unstable();
+        all.dedup();
+        (Some(stand.path.clone()), all)
+    }
+
+    pub(super) fn let_go(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
+        if !self.knows(&peer) {
+            self.rooms.remove(&peer);
+            self.redialed.retain(|other| *other != peer);
+            cx.unwant(peer);
+            cx.change(Change::NeighborDown(peer));
+        }
+    }
+
+    pub(super) fn told(&mut self, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
+        match message {
+            Message::Members(members) => self.members(from, &members, cx),
+            Message::Gone { coordinate, member } => self.dismissed(from, coordinate, member, cx),
+            Message::Above { path, elders } => self.above(from, path, elders, cx),
+            Message::Handed { heir } => self.handed(from, heir, cx),
+            Message::Stand { path, elders, taken } => {
+                let up = self.stand.as_ref().is_some_and(|stand| {
+                    stand.parent == Some(from) && (stand.path == path || stand.path.parent().as_ref() == Some(&path))
+                });
+                if up {
+                    self.take_stand(from, path, elders, &taken, cx);
+                }
+            }
+            Message::Room { level } => {
+                // Nobody has room on its own level or above.
+                let nearest = self.path().map_or(0, |path| path.level()) + 1;
+                if self.knows(&from) {
+                    self.rooms.insert(from, level.max(nearest as u8));
+                    self.say_room(cx);
+                }
+            }
+            Message::Quit => self.gone(from, cx),
+            _ => cx.blame(from, "an answer without a question"),
+        }
+    }
+
+    /// Whether `from` may say who stands in this node's ring. Strangers that think so are told; members are blamed.
+    fn is_entitled(&mut self, from: Guid, cx: &mut Context<'_, Self>) -> bool {
+        if self.allocator() == Some(from) || self.giver == Some(from) {
+            return from != self.me;
+        }
+        let early = self.offer.as_ref().is_some_and(|(heir, _)| *heir == from);
+        if !self.knows(&from) {
+            let _ = cx.send(from, Message::Quit);
+        } else if !early && self.orphan.is_none() {
+            cx.blame(from, "it assigns places in a ring that is not its own");
+        }
+        false
+    }
+
+    fn members(&mut self, from: Guid, members: &[(u32, Guid)], cx: &mut Context<'_, Self>) {
+        if !self.is_entitled(from, cx) {
+            return;
+        }
+        let me = self.me;
+        let Some(stand) = &mut self.stand else { return };
+        let mut replaced = Vec::new();
+        let mut new = Vec::new();
+        for &(coordinate, member) in members {
+            // What it says of this node and of itself is known better.
+            let known = coordinate == stand.path.last() || member == me || stand.parent == Some(member);
+            if known || stand.ring.get(coordinate) == Some(member) || stand.ring.len() >= MAX_WIDTH {
+                continue;
+            }
+            if !stand.ring.contains(&member) {
+                new.push(member);
+            }
+            replaced.extend(stand.ring.insert(coordinate, member));
+        }
+        for member in new {
+            cx.want(member, Hold::Required);
+            cx.change(Change::NeighborUp(member));
+        }
+        replaced.into_iter().for_each(|member| self.let_go(member, cx));
+        self.ring_changed(cx);
+    }
+
+    /// The allocator says that somebody is gone.
+    fn dismissed(&mut self, from: Guid, coordinate: u32, member: Guid, cx: &mut Context<'_, Self>) {
+        if !self.is_entitled(from, cx) {
+            return;
+        }
+        let Some(stand) = &mut self.stand else { return };
+        if member == self.me {
+            // It lost sight of this node, which is still here.
+            let place = stand.path.clone();
+            if self.quest.is_none() {
+                self.ask(from, Wish::Place(place), 0, cx);
+            }
+        } else if stand.ring.get(coordinate) == Some(member) {
+            stand.ring.remove(&member);
+            self.let_go(member, cx);
+            self.ring_changed(cx);
+        }
+    }
+
+    /// Whatever follows from a ring, own or around, that is not what it was.
+    pub(super) fn ring_changed(&mut self, cx: &mut Context<'_, Self>) {
+        cx.change(Change::Range);
+        if self.elders_around() != self.said_elders {
+            self.tell_children(cx);
+        }
+        self.say_room(cx);
+    }
+
+    /// Tells the children where this node stands; they move along.
+    pub(super) fn tell_children(&mut self, cx: &mut Context<'_, Self>) {
+        let elders = self.elders_around();
+        let Some(stand) = &self.stand else { return };
+        for child in stand.children.members() {
+            let above = Message::Above { path: stand.path.clone(), elders: elders.clone() };
+            // A child that is not told asks the next time it refreshes.
+            let _ = cx.send(child, above);
+        }
+        self.said_elders = elders;
+    }
+
+    /// The parent was moved, or knows other elders; or an heir has taken its place.
+    fn above(&mut self, from: Guid, path: Path, elders: Vec<Guid>, cx: &mut Context<'_, Self>) {
+        let Some(stand) = &mut self.stand else { return };
+        if elders.len() > ELDERS {
+            return cx.blame(from, "more elders than there can be");
+        }
+        if stand.parent == Some(from) {
+            let Some(mine) = path.child(stand.path.last()) else {
+                return cx.blame(from, "a place that cannot be");
+            };
+            stand.elders = elders;
+            if mine != stand.path {
+                stand.path = mine;
+                self.said_room = None;
+                cx.change(Change::Addresses);
+                self.tell_children(cx);
+                self.say_room(cx);
+                // Further out than there should be anybody: somewhere else there is room.
+                self.seek(cx);
+            }
+        } else if stand.ring.contains(&from) && stand.path.parent() == Some(path) {
+            self.offer = Some((from, elders));
+            self.consider_offer(cx);
+        } else if !self.knows(&from) {
+            let _ = cx.send(from, Message::Quit);
+        }
+    }
+
+    pub(super) fn refresh(&mut self, cx: &mut Context<'_, Self>) {
+        self.set(Timer::Refresh, REFRESH, cx);
+        self.seek(cx);
+        self.say_room(cx);
+        let Some(stand) = &self.stand else { return };
+        match self.allocator() {
+            Some(allocator) if allocator != self.me => {
+                let (path, digest) = (stand.path.clone(), stand.ring.digest(&stand.elders));
+                self.refreshing = Some(cx.call(allocator, Message::Refresh { path, digest }));
+            }
+            // Alone in the center: the others are gone, or this node was cut off from them.
+            Some(_) if stand.ring.len() == 1 && self.quest.is_none() && !self.seeds.is_empty() => {
+                let (place, whom) = (Wish::Place(stand.path.clone()), cx.pick(self.seeds.len()));
+                self.ask(self.seeds[whom], place, 0, cx);
+            }
+            _ => {}
+        }
+    }
+
+    fn refreshed(&mut self, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
+        if self.allocator() != Some(from) {
+            return;
+        }
+        let Some(stand) = &self.stand else { return };
+        let place = Wish::Place(stand.path.clone());
+        match message {
+            Message::Fresh => {}
+            Message::Stand { path, elders, taken } => self.take_stand(from, path, elders, &taken, cx),
+            Message::Stranger if self.quest.is_none() => self.ask(from, place, 0, cx),
+            Message::Elsewhere { ask, .. } if self.quest.is_none() && ask != self.me => self.ask(ask, place, 0, cx),
+            _ => {}
+        }
+    }
+
+    pub(super) fn answer(&mut self, to: Guid, call: CallId, answer: Message, cx: &mut Context<'_, Self>) {
+        let ring = match &answer {
+            Message::Stand { path, .. } => self.ring_of(path).map(|ring| ring.pages(PAGE).collect()),
+            _ => None,
+        };
+        cx.reply(call, answer);
+        for page in ring.unwrap_or_else(Vec::new) {
+            let _ = cx.send(to, Message::Members(page));
+        }
+    }
+
+    /// The ring a place is in, if this node knows all of it.
+    fn ring_of(&self, path: &Path) -> Option<&Ring> {
+        let stand = self.stand.as_ref()?;
+        match path.level() {
+            level if level == stand.path.level() + 1 => Some(&stand.children),
+            level if level == stand.path.level() => Some(&stand.ring),
+            _ => None,
+        }
+    }
+}

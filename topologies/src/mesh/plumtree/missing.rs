@@ -1,0 +1,94 @@
+//! Copies that were announced and did not come yet.
+
+use std::collections::BTreeMap;
+
+use polymorph_core::Guid;
+use polymorph_core::topology::question::CopyId;
+
+/// How many copies may be missing at once.
+pub(super) const MAX_MISSING: usize = 1024;
+/// How many of them one peer may have announced first: so one liar leaves room for the others.
+pub(super) const MAX_MISSING_PER_PEER: usize = 128;
+/// How many announcers of one copy are remembered: the neighbors that may be asked one after the other.
+const MAX_ANNOUNCERS: usize = 8;
+
+/// For each missing copy who announced it, in order, with the links it would have crossed.
+#[derive(Debug, Default)]
+pub(super) struct Missing(BTreeMap<CopyId, Vec<(Guid, u8)>>);
+
+impl Missing {
+    /// Notes an announcement; whether it is the first of this copy.
+    pub(super) fn note(&mut self, id: CopyId, from: Guid, round: u8) -> bool {
+        if let Some(announcers) = self.0.get_mut(&id) {
+            if announcers.len() < MAX_ANNOUNCERS && announcers.iter().all(|(peer, _)| *peer != from) {
+                announcers.push((from, round));
+            }
+            return false;
+        }
+        let full = self.0.len() >= MAX_MISSING
+            || self.0.len() >= MAX_MISSING_PER_PEER && self.announced_first_by(from) >= MAX_MISSING_PER_PEER;
+        if !full {
+            self.0.insert(id, vec![(from, round)]);
+        }
+        !full
+    }
+
+    fn announced_first_by(&self, peer: Guid) -> usize {
+        self.0.values().filter(|announcers| announcers.first().is_some_and(|(first, _)| *first == peer)).count()
+    }
+
+    /// The copy came: who had announced it.
+    pub(super) fn take(&mut self, id: &CopyId) -> Option<Vec<(Guid, u8)>> {
+        self.0.remove(id)
+    }
+
+    /// Whom to ask now; nobody is asked twice. A copy without announcers left is given up.
+    pub(super) fn next(&mut self, id: &CopyId) -> Option<(Guid, u8)> {
+        let announcers = self.0.get_mut(id)?;
+        if announcers.is_empty() {
+            self.0.remove(id);
+            return None;
+        }
+        Some(announcers.remove(0))
+    }
+
+    /// A neighbor is gone: nothing can be had from it.
+    pub(super) fn forget(&mut self, peer: Guid) {
+        for announcers in self.0.values_mut() {
+            announcers.retain(|(other, _)| *other != peer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copy(n: usize) -> CopyId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_le_bytes());
+        CopyId(id)
+    }
+
+    #[test]
+    fn announcers_are_asked_in_order_and_once() {
+        let mut missing = Missing::default();
+        let (a, b, c) = (Guid([1; 32]), Guid([2; 32]), Guid([3; 32]));
+        assert!(missing.note(copy(0), a, 4));
+        assert!(!missing.note(copy(0), b, 3) && !missing.note(copy(0), a, 1) && !missing.note(copy(0), c, 2));
+        missing.forget(b);
+        assert_eq!(missing.next(&copy(0)), Some((a, 4)));
+        assert_eq!(missing.next(&copy(0)), Some((c, 2)));
+        assert_eq!(missing.next(&copy(0)), None);
+        assert_eq!(missing.take(&copy(0)), None, "a copy nobody is left for was not given up");
+    }
+
+    #[test]
+    fn a_liar_fills_its_own_share_and_no_more() {
+        let mut missing = Missing::default();
+        let (liar, honest) = (Guid([1; 32]), Guid([2; 32]));
+        let taken = (0..10_000).filter(|&n| missing.note(copy(n), liar, 1)).count();
+        assert_eq!(taken, MAX_MISSING_PER_PEER);
+        assert!(missing.note(copy(10_000), honest, 1));
+    }
+}
