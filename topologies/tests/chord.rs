@@ -109,7 +109,7 @@ fn sixty_four_join_one_by_one_and_stand_in_a_ring_after_each() {
     let (config, mut world) = (Config::default(), world(2));
     for number in 0..64 {
         let peer = add(&mut world, &config);
-        let seeds: Vec<Peer> = (number > 0).then(|| Peer(number / 2)).into_iter().collect();
+        let seeds: Vec<Peer> = (number > 0).then_some(Peer(number / 2)).into_iter().collect();
         world.join(peer, &seeds);
         world.run_for(Duration::from_secs(3));
         assert!(is_member(&world, peer), "{peer:?} has not joined");
@@ -227,6 +227,9 @@ fn keys_are_found_while_peers_come_and_crash_all_the_time() {
         world.run_for(Duration::from_secs(1));
         world.run_until(Duration::from_secs(30), |world| world.ended(asker, ticket).is_some());
         let ended = world.take_ended(asker, ticket).map(|ended| ended.outcome);
+        if !matches!(ended, Some(Outcome::Found { .. })) {
+            println!("{round}: member {} {ended:?}", is_member(&world, asker));
+        }
         if let Some(Outcome::Found { owner, .. }) = ended {
             answered += 1;
             right += usize::from(owner == Chord::owner(&config, &census, &Target::Key(key)));
