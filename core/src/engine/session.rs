@@ -11,7 +11,6 @@ use bytes::Bytes;
 use super::desk::{Desk, dial};
 use super::io::{ConnId, Dialer, Output};
 use super::peers::{Link, PeerOverlay, Standby, Wire};
-use super::state::NodeTimer;
 use super::turn::{Todo, Turn};
 use super::{Slot, Workspace};
 use crate::Guid;
@@ -77,7 +76,7 @@ impl<T: Topology> Turn<'_, T> {
         peer.link = Link::Open(wire);
         peer.used = now;
         self.node.peers.open += 1;
-        self.node.timers.push(now + HANDSHAKE, NodeTimer::Session(guid));
+        self.node.watch_session(guid, now + HANDSHAKE);
         if wire.dialer == Dialer::Me {
             self.offer(guid);
         }
@@ -335,11 +334,14 @@ impl<T: Topology> Turn<'_, T> {
     /// A handshake should have ended, or a session may be idle.
     pub(super) fn session_due(&mut self, guid: Guid) {
         let (now, idle) = (self.now, self.node.settings.idle);
-        let Some(peer) = self.node.peers.get(&guid) else { return };
+        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
+        peer.watched = false;
         let Link::Open(wire) = peer.link else { return };
         if !wire.agreed {
             if now.since(wire.since) >= HANDSHAKE {
                 self.drop_peer(guid);
+            } else {
+                self.node.watch_session(guid, wire.since + HANDSHAKE);
             }
             return;
         }
@@ -350,17 +352,17 @@ impl<T: Topology> Turn<'_, T> {
         if now.since(used) >= idle {
             self.hang_up(guid, wire.conn, Goodbye::Idle);
         } else {
-            self.node.timers.push(used + idle, NodeTimer::Session(guid));
+            self.node.watch_session(guid, used + idle);
         }
     }
 
     /// Watches a session that nobody holds any longer.
     fn rest(&mut self, guid: Guid) {
-        let now = self.now;
+        let (now, idle) = (self.now, self.node.settings.idle);
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
         if matches!(peer.link, Link::Open(_)) && !peer.required() {
             peer.used = now;
-            self.node.timers.push(now + self.node.settings.idle, NodeTimer::Session(guid));
+            self.node.watch_session(guid, now + idle);
         }
     }
 

@@ -113,7 +113,9 @@ impl<T: Topology> Turn<'_, T> {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
         let Some((_, slots)) = peer.offer.take_if(|(sent, _)| *sent == nonce) else { return };
         let mut mine = Vec::new();
-        for theirs in shared {
+        // No more answers than offers: each costs a check.
+        let offered = slots.len();
+        for theirs in shared.into_iter().take(offered) {
             let Some(&slot) = slots.get(usize::from(theirs.index)) else { continue };
             let index = theirs.index;
             if self.agree(slot, guid, theirs, nonce)
@@ -131,7 +133,8 @@ impl<T: Topology> Turn<'_, T> {
     pub(super) fn confirmed(&mut self, guid: Guid, nonce: u64, shared: Vec<Shared>) {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
         let Some((_, slots)) = peer.accepted.take_if(|(sent, _)| *sent == nonce) else { return };
-        for theirs in shared {
+        let accepted = slots.len();
+        for theirs in shared.into_iter().take(accepted) {
             // The index is the offer's; the tag tells which of the accepted ones it was by its proof.
             let index = theirs.index;
             let slot = slots.iter().copied().find(|&slot| self.proves(slot, guid, &theirs, nonce));
