@@ -133,12 +133,17 @@ async fn talk(stream: UnixStream, running: Arc<Running>) {
 
 /// Asks the node that has this home, and gives each answer to `each`.
 pub(crate) async fn ask(path: &Path, request: &Request, mut each: impl FnMut(Value)) -> anyhow::Result<()> {
-    let nobody = || format!("no node runs with this home (looked for {}); start one with polymorph node", path.display());
+    let nobody =
+        || format!("no node runs with this home (looked for {}); start one with polymorph node", path.display());
     let mut stream = UnixStream::connect(path).await.with_context(nobody)?;
-    stream.write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes()).await.context("the node went away")?;
+    stream
+        .write_all(format!("{}\n", serde_json::to_string(request)?).as_bytes())
+        .await
+        .context("the node went away")?;
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next_line().await.context("the node went away")? {
-        let mut answer: Value = serde_json::from_str(&line).context("the node answers oddly; is it another version?")?;
+        let mut answer: Value =
+            serde_json::from_str(&line).context("the node answers oddly; is it another version?")?;
         if let Some(error) = answer.get("error").and_then(Value::as_str) {
             return Err(anyhow!("{error}"));
         }

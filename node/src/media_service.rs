@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use polymorph::Overlay;
 use polymorph::core::runtime::{IncomingStreams, OverlayError};
 use polymorph::media::serve::Limits;
-use polymorph::Overlay;
 use polymorph::media::{Hash, Store};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;

@@ -60,7 +60,10 @@ impl Meter {
     }
 
     /// Shows progress as it is told, for ever.
-    pub(crate) async fn follow(&mut self, mut progress: tokio::sync::watch::Receiver<Progress>) -> std::convert::Infallible {
+    pub(crate) async fn follow(
+        &mut self,
+        mut progress: tokio::sync::watch::Receiver<Progress>,
+    ) -> std::convert::Infallible {
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / PROGRESS_PER_SECOND);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

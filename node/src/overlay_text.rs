@@ -106,7 +106,8 @@ fn read_grant(value: &str) -> anyhow::Result<Grant> {
         true => value.to_owned(),
         false => std::fs::read_to_string(value).with_context(|| format!("grant={value} cannot be read"))?,
     };
-    let bytes = word::decode(GRANT_PREFIX, &text).context("the grant has a typo or was cut; copy the whole word again")?;
+    let bytes =
+        word::decode(GRANT_PREFIX, &text).context("the grant has a typo or was cut; copy the whole word again")?;
     let (grant, rest) = postcard::take_from_bytes(&bytes).context("the grant is malformed; ask for a fresh one")?;
     ensure!(rest.is_empty(), "the grant is malformed; ask for a fresh one");
     Ok(grant)

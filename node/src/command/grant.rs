@@ -40,8 +40,7 @@ pub(crate) fn run(arguments: &Arguments, common: &Common) -> anyhow::Result<Ende
     let lifetime = Duration::from_secs(24 * 3600) * arguments.days;
     let until = SystemTime::now().duration_since(UNIX_EPOCH)? + lifetime;
     let standing = if arguments.client { Standing::Client } else { Standing::Member };
-    let grant =
-        Grant::sign(&identity, overlay.full_name()?.id(), subject, standing, Time::from_secs(until.as_secs()));
+    let grant = Grant::sign(&identity, overlay.full_name()?.id(), subject, standing, Time::from_secs(until.as_secs()));
     let grant = word::encode(GRANT_PREFIX, &postcard::to_stdvec(&grant)?);
     common.form().say(&grant, || json!({ "grant": grant, "authority": authority }));
     Ok(Ended::Done)

@@ -75,7 +75,8 @@ fn ready(form: Form, node: &Node) {
     let listen: Vec<String> = node.listening().iter().map(ToString::to_string).collect();
     let (guid, contact) = (node.guid().to_string(), node.contact().to_string());
     let human = format!("node {guid}\nlistens on {}\nothers join with: --join {contact}", listen.join(", "));
-    let json = || json!({ "event": "ready", "guid": guid, "contact": contact, "listen": listen, "gateway": Value::Null });
+    let json =
+        || json!({ "event": "ready", "guid": guid, "contact": contact, "listen": listen, "gateway": Value::Null });
     form.say(human, json);
 }
 
@@ -100,9 +101,7 @@ fn print(form: Form, event: &Event) {
             let text = String::from_utf8_lossy(payload);
             // A peer's bytes must not steer the terminal.
             let shown: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-            let json = || {
-                json!({ "event": "message", "overlay": overlay, "from": from.to_string(), "payload": text })
-            };
+            let json = || json!({ "event": "message", "overlay": overlay, "from": from.to_string(), "payload": text });
             form.say(format_args!("{} says on {overlay}: {shown}", from.short()), json);
         }
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use polymorph::media::Link;
 use polymorph::media::package::share;
 use polymorph::media::store::Import;
-use polymorph::media::Link;
 use serde_json::json;
 
 use super::Ended;
@@ -79,9 +79,8 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
     let link = Link::new(root, overlay.name(), Some(&tag), &contacts)?.to_string();
     let (length, blobs, form) = (package.length(), package.items().len(), common.form());
     let human = format!("{blobs} files, {}\nfetch it with: polymorph get {link}", bytes(length));
-    let json = || {
-        json!({ "event": "ready", "link": link, "bytes": length, "blobs": blobs, "contact": contact.to_string() })
-    };
+    let json =
+        || json!({ "event": "ready", "link": link, "bytes": length, "blobs": blobs, "contact": contact.to_string() });
     form.say(human, json);
     super::node::follow(form, events, interrupt).await;
     running.node.shutdown(DRAIN).await;

@@ -143,10 +143,13 @@ async fn subscribe(
             Err(_) => json!({ "hex": data_encoding::HEXLOWER.encode(&news.payload) }),
         };
         let origin = if news.origin == Origin::Signed { "signed" } else { "claimed" };
-        say(lines, json!({
-            "event": "published", "from": news.from.to_string(), "origin": origin, "hops": news.hops,
-            "payload": payload, "missed": subscription.missed(),
-        }))
+        say(
+            lines,
+            json!({
+                "event": "published", "from": news.from.to_string(), "origin": origin, "hops": news.hops,
+                "payload": payload, "missed": subscription.missed(),
+            }),
+        )
         .await;
     }
     bail!("the overlay was detached")
