@@ -249,6 +249,12 @@ pub enum MembershipError {
 }
 
 impl Membership {
+    /// How many bytes it takes on the wire.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        self.signed.len() + 2 + size_of::<PublicKey>() + 65
+    }
+
     /// Signs what a node says of itself.
     #[must_use]
     pub fn sign(signer: &dyn Signer, claim: &Claim) -> Self {
@@ -271,9 +277,8 @@ impl Membership {
         if self.signed.len() > MAX_MEMBERSHIP_BYTES {
             return Err(MembershipError::Malformed);
         }
-        let claim = match postcard::take_from_bytes::<Claim>(&self.signed) {
-            Ok((claim, [])) => claim,
-            _ => return Err(MembershipError::Malformed),
+        let Ok((claim, [])) = postcard::take_from_bytes::<Claim>(&self.signed) else {
+            return Err(MembershipError::Malformed);
         };
         if claim.overlay != overlay.id() {
             return Err(MembershipError::OtherOverlay);

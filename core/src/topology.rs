@@ -117,6 +117,12 @@ pub trait Topology: Send + Sized + 'static {
         question::Lane::default()
     }
 
+    /// How many bytes a message takes on the wire. Not for authors to change.
+    #[doc(hidden)]
+    fn weight(message: &Self::Message) -> usize {
+        crate::wire::survey::encoded_len(message)
+    }
+
     /// The Guids inside a message, found by serde. Not for authors to change.
     #[doc(hidden)]
     fn mentions(message: &Self::Message, found: &mut Vec<Guid>) {
