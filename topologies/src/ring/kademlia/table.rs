@@ -46,6 +46,13 @@ impl Table {
         }
     }
 
+    /// Whether a peer is unknown and its bucket is not full.
+    pub(super) fn has_room_for(&self, guid: Guid) -> bool {
+        let depth = self.depth(self.entry(guid).head);
+        let bucket = self.buckets.iter().find(|bucket| bucket.depth == depth);
+        bucket.is_none_or(|b| b.entries.len() < self.k && b.entries.iter().all(|entry| entry.guid != guid))
+    }
+
     /// A peer does not answer, or left.
     pub(super) fn lose(&mut self, guid: &Guid) -> Lost {
         let depth = self.depth(self.entry(*guid).head);
