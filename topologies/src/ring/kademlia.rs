@@ -101,9 +101,13 @@ impl Topology for Kademlia {
             Event::Found { ticket, peers, .. } => self.found(ticket, &peers, cx),
             Event::Timer(Timer::Join) => self.try_seed(cx),
             Event::Timer(Timer::Refresh) => self.refresh(cx),
-            Event::Failed { peer, .. }
-            | Event::PeerDown { peer, why: Down::Left | Down::Lost }
-            | Event::DialFailed { peer } => self.silent(peer, cx),
+            Event::Failed { peer, .. } | Event::DialFailed { peer } => self.silent(peer, cx),
+            Event::PeerDown { peer, why: Down::Left } => self.silent(peer, cx),
+            Event::PeerDown { peer, why: Down::Lost } if self.table.knows(peer) => {
+                // A wire that broke is no proof that its other end is dead: whoever answers on a new one stays.
+                cx.want(peer, Hold::Cached);
+                cx.call(peer, Message::Ping);
+            }
             _ => {}
         }
     }
