@@ -1,4 +1,4 @@
 //! Trees: one sends, many receive, nobody twice.
 
-// #[cfg(feature = "scribe")]
-// pub mod scribe;
+#[cfg(feature = "scribe")]
+pub mod scribe;

@@ -201,7 +201,7 @@ impl<T: Topology> Desk<'_, T> {
         let Some(entry) = self.node.peers.get_mut(&peer) else { return };
         if matches!(entry.link, Link::Open(_)) && !entry.required() {
             entry.used = self.now;
-            self.node.timers.push(self.now + idle, NodeTimer::Session(peer));
+            self.node.watch_session(peer, self.now + idle);
         }
     }
 

@@ -123,6 +123,8 @@ pub(super) struct Peer<T: Topology> {
     pub(super) rtt: Rtt,
     pub(super) faults: u32,
     pub(super) used: Time,
+    /// Whether a timer will look at the session.
+    pub(super) watched: bool,
     /// Offers on the way: nonce and the overlays offered or accepted, in order.
     pub(super) offer: Option<(u64, Vec<Slot>)>,
     pub(super) accepted: Option<(u64, Vec<Slot>)>,
@@ -229,6 +231,7 @@ impl<T: Topology> Peers<T> {
             rtt: Rtt::default(),
             faults: 0,
             used: Time::ZERO,
+            watched: false,
             offer: None,
             accepted: None,
             offers: 0,

@@ -72,6 +72,15 @@ impl<T: Topology> NodeState<T> {
         }
     }
 
+    /// Looks at a session again at that moment, or earlier if that is arranged already: one timer for each.
+    pub(super) fn watch_session(&mut self, guid: Guid, at: Time) {
+        if let Some(peer) = self.peers.get_mut(&guid)
+            && !core::mem::replace(&mut peer.watched, true)
+        {
+            self.timers.push(at, NodeTimer::Session(guid));
+        }
+    }
+
     pub(super) fn peer_infos(&self) -> Vec<PeerInfo> {
         let info = |peer: &super::peers::Peer<T>| match peer.link {
             Link::Open(wire) => Some(PeerInfo {

@@ -13,7 +13,7 @@ use polymorph_core::{Guid, Key, Topology};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Word {
+pub(crate) enum Word {
     WhoIsThere,
     These(Vec<Guid>),
     Newcomer(Guid),
@@ -21,7 +21,7 @@ pub enum Word {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub enum Clock {
+pub(crate) enum Clock {
     Ask,
     Greet,
 }
@@ -30,24 +30,24 @@ pub enum Clock {
 const STEP: usize = 2;
 
 #[derive(Debug)]
-pub struct Circle {
-    pub place: Place,
+pub(crate) struct Circle {
+    pub(crate) place: Place,
     /// Everybody but this node.
-    pub others: BTreeMap<Key, Guid>,
-    pub joined: bool,
-    pub seeds: Vec<Guid>,
-    pub greeted: u32,
+    pub(crate) others: BTreeMap<Key, Guid>,
+    pub(crate) joined: bool,
+    pub(crate) seeds: Vec<Guid>,
+    pub(crate) greeted: u32,
     /// Counts of the last greeting of each, to see that nothing is overtaken.
-    pub heard: BTreeMap<Guid, Vec<u32>>,
+    pub(crate) heard: BTreeMap<Guid, Vec<u32>>,
 }
 
 impl Circle {
-    pub fn of(place: Place) -> Self {
+    pub(crate) fn of(place: Place) -> Self {
         let (others, heard) = (BTreeMap::new(), BTreeMap::new());
         Self { place, others, joined: false, seeds: Vec::new(), greeted: 0, heard }
     }
 
-    pub fn knows(&self, guid: Guid) -> bool {
+    pub(crate) fn knows(&self, guid: Guid) -> bool {
         self.others.values().any(|other| *other == guid)
     }
 
@@ -121,7 +121,7 @@ impl Topology for Circle {
                 let there = self.others.values().copied().collect();
                 cx.reply(call, Word::These(there));
                 let others: Vec<Guid> = self.others.values().copied().filter(|other| *other != from).collect();
-                others.into_iter().for_each(|other| drop(cx.send(other, Word::Newcomer(from))));
+                others.into_iter().for_each(|other| cx.send(other, Word::Newcomer(from)).expect("there is room"));
                 self.meet(from, cx);
             }
             Event::Reply { from, message: Word::These(peers), .. } => {

@@ -23,7 +23,7 @@ fn request(world: &mut World<Circle>, from: Peer, to: Peer) -> Ticket {
 fn outcome(world: &mut World<Circle>, peer: Peer, ticket: Ticket) -> (Outcome, Duration) {
     let asked = world.now();
     assert!(world.run_until(Duration::from_secs(60), |world| world.ended(peer, ticket).is_some()));
-    let ended = world.take_ended(peer, ticket).unwrap();
+    let ended = world.take_ended(peer, ticket).expect("it ended");
     (ended.outcome, ended.at.since(asked))
 }
 
@@ -31,7 +31,7 @@ fn outcome(world: &mut World<Circle>, peer: Peer, ticket: Ticket) -> (Outcome, D
 fn strangers(world: &World<Circle>, peers: &[Peer]) -> (Peer, Peer) {
     let linked = |a: Peer, b: Peer| {
         let guid = world.guid(b);
-        world.engine(a).unwrap().peers().iter().any(|info| info.peer == guid)
+        world.engine(a).expect("it is there").peers().iter().any(|info| info.peer == guid)
     };
     let pairs = peers.iter().flat_map(|&a| peers.iter().map(move |&b| (a, b)));
     pairs.into_iter().find(|&(a, b)| a != b && !linked(a, b)).expect("some pair has no wire")
@@ -174,7 +174,7 @@ trait SlotKey {
 impl SlotKey for World<Circle> {
     /// The key a peer stands at.
     fn slot_key(&self, peer: Peer) -> Key {
-        self.topology(peer).unwrap().place.mine()
+        self.topology(peer).expect("it is there").place.mine()
     }
 }
 

@@ -1,0 +1,378 @@
+//! Scribe: a multicast tree for each topic, on any key-routed overlay.
+//!
+//! Castro, Druschel, Kermarrec, Rowstron, *SCRIBE: A large-scale and decentralized application-level multicast
+//! infrastructure*, IEEE JSAC 20(8), 2002. Who wants to hear a topic routes a [`Join`] to the topic's key. The
+//! nodes on the way keep it: the first that already stands in the tree takes the previous one as its child
+//! (§III-B), so a tree is the union of the routes of its members, and its root is whoever owns the key.
+//!
+//! Repair is by the child alone (§III-C): one whose parent is gone, silent, or hears no news of the root routes a
+//! new join and brings its subtree along. [`label`] says why no ring can come of it.
+//!
+//! What differs from the paper, and why:
+//! - A join is rewritten and goes on, rather than ending and beginning anew at each hop: the state of the route
+//!   (Koorde's) stays whole.
+//! - Whoever publishes need not go by the root: a copy spreads from where it enters the tree, over every link but
+//!   the one it came by. Who stands outside passes it towards the root until a node of the tree has it.
+//! - A node has at most [`Config::children`] children in one tree. Beyond that it hands the joiner on to one of
+//!   them: the paper's bottleneck remover (§III-E), before the bottleneck and without measuring delays.
+//! - A broadcast without a topic goes over a tree of its own, which everybody joins if [`Config::everyone`] says
+//!   so; otherwise it goes nowhere.
+//!
+//! Attacks: a join names its child, and whoever passes it on could name another; the child is sent nothing but
+//! control talk until it confirms. A node that lies about its label can pull a subtree to itself, as any inner
+//! node of any tree can keep what it should pass on; it cannot keep it for long, since it hears no newer waves
+//! than the root makes, unless it makes them up: then it *is* a root to its subtree, and only an owner found
+//! anew, at the next repair, ends that. Sign what is published.
+
+pub mod label;
+mod links;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use polymorph_core::topology::Topology;
+use polymorph_core::topology::context::Context;
+use polymorph_core::topology::event::{Change, Down, Event, Via};
+use polymorph_core::topology::layer::Layer;
+use polymorph_core::topology::model::{Claims, Model};
+use polymorph_core::topology::question::{CopyId, Neighbor, Pass, Powers, Role, Spread, Transit, Verdict};
+use polymorph_core::{Guid, Key, Place};
+
+use crate::setting::{self, Configure, Setting, SettingError};
+use label::Label;
+use links::Links;
+use tree::{Means, Tree};
+
+/// Scribe on a key-routed overlay.
+pub type ScribeOn<B> = Layer<Scribe, B>;
+
+/// What the nodes of a tree tell each other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// Routed to the topic's key: somebody wants a parent. Straight from a parent that is full: take it.
+    Join(Box<Join>),
+    /// From a parent to its children: I am your parent, and stand here. The heartbeat of the paper.
+    Wave {
+        /// In which tree.
+        topic: Key,
+        /// Where the parent stands.
+        label: Label,
+    },
+    /// From a child, in answer to a wave: I am your child.
+    Here {
+        /// In which tree.
+        topic: Key,
+    },
+    /// From a child: I am your child no longer.
+    Leave {
+        /// In which tree.
+        topic: Key,
+    },
+    /// From a parent, or one that was taken for it: look for another.
+    Gone {
+        /// In which tree.
+        topic: Key,
+    },
+}
+
+/// Somebody wants a parent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Join {
+    /// In which tree.
+    pub topic: Key,
+    /// Who; each new node on the way puts itself here once it took the one before as its child.
+    pub child: Guid,
+    /// What a parent's label must beat, so that nobody is taken by its own descendant.
+    pub bar: Option<Label>,
+    /// How many nodes on the way stand between this child and the one the bar is of.
+    pub levels: u16,
+    /// How often it was tried before.
+    pub tries: u8,
+}
+
+/// The timers of a node: one for each tree. What it means depends on where the node stands.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Timer {
+    /// The root's next wave; a child's patience with its parent; the next try of one without; the end of one
+    /// that left.
+    Turn(Key),
+}
+
+/// Settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How often a root sends a wave down its tree.
+    pub beat: Duration,
+    /// How many children a node has in one tree.
+    pub children: usize,
+    /// How many links, of all trees together, a node requires; those beyond are dialed when there is something
+    /// to send.
+    pub links: usize,
+    /// Whether everybody joins the tree of broadcasts without a topic.
+    pub everyone: bool,
+}
+
+impl Default for Config {
+    /// The paper leaves the period open and measures no bound on children; ours are guesses that fit a budget of
+    /// 50 connections beside a ring's own links.
+    fn default() -> Self {
+        Self { beat: Duration::from_secs(10), children: 16, links: 24, everyone: true }
+    }
+}
+
+impl Configure for Config {
+    fn settings() -> Vec<Setting> {
+        vec![
+            Setting::new("beat", "10", "seconds between two heartbeats of a root"),
+            Setting::new("children", "16", "how many children a node has in one tree"),
+            Setting::new("tree_links", "24", "how many links of all trees a node keeps open"),
+            Setting::new("everyone", "yes", "whether all join the tree of broadcasts without a topic"),
+        ]
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
+        match key {
+            "beat" => self.beat = setting::seconds(key, value)?,
+            "children" => self.children = setting::number(key, value, 1..=MAX_CHILDREN)?,
+            "tree_links" => self.links = setting::number(key, value, 1..=MAX_CHILDREN)?,
+            "everyone" => self.everyone = setting::one_of(key, value, &[("yes", true), ("no", false)])?,
+            _ => return Err(SettingError::Unknown(key.into())),
+        }
+        Ok(())
+    }
+}
+
+/// One node's part in all trees of one overlay.
+#[derive(Debug)]
+pub struct Scribe {
+    config: Config,
+    me: Guid,
+    /// The topic of broadcasts that have none.
+    everyone: Key,
+    trees: BTreeMap<Key, Tree>,
+    links: Links,
+    /// Where the broadcast that was told last goes on towards its root, if this node is not in its tree.
+    detour: Option<(CopyId, Guid)>,
+}
+
+impl Topology for Scribe {
+    type Address = ();
+    type Message = Message;
+    type Timer = Timer;
+
+    fn handle(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
+        match event {
+            Event::Join { .. } if self.config.everyone => self.subscribe(self.everyone, cx),
+            Event::Leave => self.leave(cx),
+            Event::Subscribe { topic } => self.subscribe(topic, cx),
+            Event::Unsubscribe { topic } => {
+                let kept = self.config.everyone && topic == self.everyone;
+                self.with(topic, cx, |tree, means| {
+                    if !kept {
+                        tree.unsubscribe(means)
+                    }
+                });
+            }
+            Event::Message { from, message: Message::Join(join), via, .. } => self.join(from, *join, &via, cx),
+            Event::Message { from, message, .. } => self.talk(from, &message, cx),
+            Event::Timer(Timer::Turn(topic)) => self.turn(topic, cx),
+            Event::PeerDown { peer, why: Down::Left | Down::Lost } | Event::DialFailed { peer } => self.lost(peer, cx),
+            Event::Copy { id, topic, first: true, .. } => self.plan(id, topic, cx),
+            Event::Below(Change::Range) => self.each(cx, |tree, means| tree.look_below(means)),
+            _ => {}
+        }
+    }
+
+    fn powers(&self) -> Powers {
+        Powers { spreads: true, intercepts: true, degree: self.config.links, ..Powers::default() }
+    }
+
+    fn transit(&mut self, transit: &mut Transit<'_, Self>, cx: &mut Context<'_, Self>) -> Pass {
+        let Message::Join(join) = &mut *transit.message else { return Pass::On };
+        if join.child == self.me || !self.make_room(join.topic) {
+            return Pass::On;
+        }
+        let tree = self.trees.entry(join.topic).or_insert_with(|| Tree::new(join.topic, self.me));
+        tree.intercept(join, &mut Means { config: &self.config, links: &mut self.links, cx })
+    }
+
+    fn neighbors(&self) -> Vec<Neighbor> {
+        let mut all: BTreeMap<(Guid, Role), Neighbor> = BTreeMap::new();
+        for tree in self.trees.values() {
+            let parent = tree.parent().map(|peer| (peer, Role::Parent));
+            for (peer, role) in parent.into_iter().chain(tree.firm().map(|peer| (peer, Role::Child))) {
+                all.insert((peer, role), Neighbor { peer, role, hold: self.links.how(&peer) });
+            }
+        }
+        all.into_values().collect()
+    }
+
+    fn spread(&self, spread: &Spread, to: &mut Vec<Guid>) {
+        to.extend(self.onward(spread.id, spread.topic, spread.from));
+    }
+}
+
+impl Scribe {
+    /// A node that is in no tree yet.
+    #[must_use]
+    pub fn new(config: Config, place: Place) -> Self {
+        let links = Links::new(config.links);
+        let everyone = Key::of(EVERYONE);
+        Self { config, me: place.me, everyone, trees: BTreeMap::new(), links, detour: None }
+    }
+
+    /// The parent in a topic's tree; `None` for its root and for who is not in it.
+    #[must_use]
+    pub fn parent(&self, topic: Option<Key>) -> Option<Guid> {
+        self.tree(topic)?.parent()
+    }
+
+    /// The children in a topic's tree.
+    #[must_use]
+    pub fn children(&self, topic: Option<Key>) -> Vec<Guid> {
+        self.tree(topic).map(|tree| tree.firm().collect()).unwrap_or_default()
+    }
+
+    /// Where this node stands in a topic's tree; `None` if it is not in it, or looks for a parent.
+    #[must_use]
+    pub fn label(&self, topic: Option<Key>) -> Option<Label> {
+        self.tree(topic)?.label()
+    }
+
+    fn tree(&self, topic: Option<Key>) -> Option<&Tree> {
+        self.trees.get(&topic.unwrap_or(self.everyone))
+    }
+
+    /// Whom a copy goes to next.
+    fn onward(&self, id: CopyId, topic: Option<Key>, from: Option<Guid>) -> impl Iterator<Item = Guid> {
+        let tree = self.tree(topic).filter(|tree| !tree.resting());
+        let detour = self.detour.filter(|(copy, _)| *copy == id).map(|(_, hop)| hop);
+        let links = tree.into_iter().flat_map(|tree| tree.parent().into_iter().chain(tree.firm()));
+        let detour = detour.filter(move |hop| !tree.is_some_and(|tree| tree.firm().any(|child| child == *hop)));
+        links.chain(detour).filter(move |peer| Some(*peer) != from)
+    }
+
+    /// Does something in one tree, if this node has to do with it.
+    fn with(&mut self, topic: Key, cx: &mut Context<'_, Self>, act: impl FnOnce(&mut Tree, &mut Means<'_, '_>)) {
+        if let Some(tree) = self.trees.get_mut(&topic) {
+            act(tree, &mut Means { config: &self.config, links: &mut self.links, cx });
+        }
+    }
+
+    fn each(&mut self, cx: &mut Context<'_, Self>, act: impl Fn(&mut Tree, &mut Means<'_, '_>)) {
+        for tree in self.trees.values_mut() {
+            act(tree, &mut Means { config: &self.config, links: &mut self.links, cx });
+        }
+    }
+
+    /// Whether a tree is known, or there is room for one more: those that were left are forgotten first.
+    fn make_room(&mut self, topic: Key) -> bool {
+        if self.trees.contains_key(&topic) || self.trees.len() < MAX_TREES {
+            return true;
+        }
+        let left = self.trees.iter().find(|(_, tree)| tree.resting()).map(|(topic, _)| *topic);
+        left.and_then(|topic| self.trees.remove(&topic)).is_some()
+    }
+
+    fn subscribe(&mut self, topic: Key, cx: &mut Context<'_, Self>) {
+        if !self.make_room(topic) {
+            return cx.notice(format!("{topic:?} is not heard: this node is in {MAX_TREES} trees already"));
+        }
+        self.trees.entry(topic).or_insert_with(|| Tree::new(topic, self.me));
+        self.with(topic, cx, Tree::subscribe);
+    }
+
+    fn leave(&mut self, cx: &mut Context<'_, Self>) {
+        self.each(cx, Tree::depart);
+        self.trees.clear();
+    }
+
+    /// A join reached its end: this node owns the topic, or a full parent hands a joiner down.
+    fn join(&mut self, from: Guid, join: Join, via: &Via<Self>, cx: &mut Context<'_, Self>) {
+        let topic = join.topic;
+        match via {
+            Via::Route { .. } if self.make_room(topic) => {
+                self.trees.entry(topic).or_insert_with(|| Tree::new(topic, self.me));
+                self.with(topic, cx, |tree, means| tree.own(join, means));
+            }
+            Via::Direct => self.with(topic, cx, |tree, means| tree.handed(from, join, means)),
+            _ => {}
+        }
+    }
+
+    fn talk(&mut self, from: Guid, message: &Message, cx: &mut Context<'_, Self>) {
+        match *message {
+            Message::Join(_) => {}
+            Message::Wave { topic, label } if self.trees.contains_key(&topic) => {
+                self.with(topic, cx, |tree, means| tree.wave(from, label, means));
+            }
+            Message::Here { topic } if self.trees.contains_key(&topic) => {
+                self.with(topic, cx, |tree, means| tree.here(from, means));
+            }
+            // Somebody believes in a link this node knows nothing of. If the answer does not fit into the queue,
+            // the next wave or the lack of one brings it up again.
+            Message::Wave { topic, .. } => drop(cx.send(from, Message::Leave { topic })),
+            Message::Here { topic } => drop(cx.send(from, Message::Gone { topic })),
+            Message::Leave { topic } => self.with(topic, cx, |tree, means| tree.left(from, means)),
+            Message::Gone { topic } => self.with(topic, cx, |tree, means| tree.gone(from, means)),
+        }
+    }
+
+    fn turn(&mut self, topic: Key, cx: &mut Context<'_, Self>) {
+        if self.trees.get(&topic).is_some_and(Tree::resting) {
+            self.trees.remove(&topic);
+        }
+        self.with(topic, cx, Tree::turn);
+    }
+
+    fn lost(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
+        self.links.forget(peer);
+        self.each(cx, |tree, means| tree.lost(peer, means));
+    }
+
+    /// A copy is about to spread: remembers the way towards the root, if no parent shows it.
+    fn plan(&mut self, id: CopyId, topic: Option<Key>, cx: &mut Context<'_, Self>) {
+        self.detour = None;
+        if topic.is_none() && !self.config.everyone || self.tree(topic).is_some_and(|tree| tree.label().is_some()) {
+            return;
+        }
+        let way = cx.below().map(|below| below.route(topic.unwrap_or(self.everyone), 1)).unwrap_or_default();
+        if way.verdict == Verdict::Forward {
+            self.detour = way.peers.first().map(|hop| (id, *hop));
+        }
+    }
+}
+
+impl Model for Scribe {
+    type Config = Config;
+
+    fn new(config: &Config, place: Place) -> Self {
+        Self::new(config.clone(), place)
+    }
+
+    /// What holds among subscribers of one topic; all peers are, of the tree of everybody.
+    fn claims(config: &Config, _peers: usize) -> Claims {
+        Claims {
+            coverage: config.everyone,
+            redundancy: Some(0.0),
+            degree: Some(config.links),
+            quiet: (config.beat * QUIET_BEATS).as_secs().max(1),
+            ..Claims::default()
+        }
+    }
+}
+
+/// The name of the topic that broadcasts without one take.
+const EVERYONE: &[u8] = b"scribe: everyone in the overlay";
+/// In how many trees a node is at most: as many topics as the engine lets an application hear.
+const MAX_TREES: usize = 4096;
+/// The largest bound on children that may be set: beyond it a node has no sockets.
+const MAX_CHILDREN: usize = 65_536;
+/// After how many beats all is repaired: patience, then some tries.
+const QUIET_BEATS: u32 = 10;
