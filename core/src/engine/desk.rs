@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::calls::Waits;
-use super::io::{Class, Output, Watch};
+use super::io::{Class, Dialer, Output, Watch};
 use super::lookup::Asker;
 use super::peers::{APPLICATION, Link};
 use super::state::{NodeState, NodeTimer, OverlayTimer, State};
@@ -329,8 +329,18 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
 
     fn facts(&self, peer: &Guid) -> Facts {
         let known = self.node.peers.get(peer);
-        let mine = if *peer == self.node.me { self.node.reachability } else { Reachability::Unknown };
-        Facts { rtt: known.and_then(|p| p.rtt.smoothed()), rate: None, reachability: mine }
+        let reachability = match known.map(|p| p.link) {
+            _ if *peer == self.node.me => self.node.reachability,
+            // Whom this node dialed, others can dial too.
+            Some(Link::Open(wire)) if wire.dialer == Dialer::Me => Reachability::Public,
+            _ => Reachability::Unknown,
+        };
+        Facts {
+            rtt: known.and_then(|p| p.rtt.smoothed()),
+            rate: known.and_then(|p| p.flow.rate()),
+            reachability,
+            protocol: known.and_then(|p| p.overlay(self.state.slot)).map_or(0, |o| o.protocol.into()),
+        }
     }
 
     fn below(&self) -> Option<&dyn Below> {
