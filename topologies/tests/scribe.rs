@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use polymorph_core::engine::io::Command;
-use polymorph_core::engine::settings;
+use polymorph_core::engine::settings::{self, Lookup};
 use polymorph_core::topology::erased::Boxed;
 use polymorph_core::topology::layer::{Either, Layer};
 use polymorph_core::topology::model::Model;
@@ -30,8 +30,26 @@ fn topic(number: u64) -> Key {
     Key::of(&number.to_le_bytes())
 }
 
+/// What Scribe stands on. Its joins go hop by hop over either, however the base's own lookups go.
+trait Base: Model {
+    const LOOKUP: Lookup;
+
+    fn terms() -> Terms {
+        let settings = settings::Overlay { lookup: Self::LOOKUP, ..settings::Overlay::default() };
+        Terms { settings, ..Terms::default() }
+    }
+}
+
+impl Base for Chord {
+    const LOOKUP: Lookup = Lookup::Recursive;
+}
+
+impl Base for Kademlia {
+    const LOOKUP: Lookup = Lookup::Iterative;
+}
+
 /// A world of Scribe on some base.
-struct Grove<B: Model> {
+struct Grove<B: Base> {
     world: World<ScribeOn<B>>,
     config: (Config, B::Config),
     members: BTreeMap<Key, BTreeSet<Peer>>,
@@ -39,7 +57,7 @@ struct Grove<B: Model> {
     published: u64,
 }
 
-impl<B: Model> Grove<B> {
+impl<B: Base> Grove<B> {
     /// Everybody is there and knows whom to know; nobody is in a tree.
     fn ideal(seed: u64, peers: usize, config: Config) -> Self {
         Self::ideal_in(Options::seeded(seed), peers, config)
@@ -51,7 +69,7 @@ impl<B: Model> Grove<B> {
         let config = (config, B::Config::default());
         let mut world = World::new(options);
         let over = Duration::from_secs(20);
-        world.ideal_as(&Terms::default(), &config, peers, over, |model: ScribeOn<B>| model).expect("ideal tables");
+        world.ideal_as(&B::terms(), &config, peers, over, |model: ScribeOn<B>| model).expect("ideal tables");
         world.run_for(Duration::from_secs(10));
         Self { world, config, members: BTreeMap::new(), draws: seed, published: 0 }
     }
@@ -95,7 +113,7 @@ impl<B: Model> Grove<B> {
     }
 
     fn root(&self, topic: Key) -> Peer {
-        let census = self.world.census(&Terms::default().name);
+        let census = self.world.census(&B::terms().name);
         let owner = B::owner(&self.config.1, &census, &Target::Key(topic)).expect("an owner");
         self.world.peer(&owner).expect("known")
     }
@@ -179,7 +197,7 @@ impl<B: Model> Grove<B> {
     }
 }
 
-fn every_member_receives_exactly_once<B: Model>(seed: u64) {
+fn every_member_receives_exactly_once<B: Base>(seed: u64) {
     let mut grove = Grove::<B>::ideal(seed, 300, config());
     grove.subscribe_every(3, topic(1));
     grove.world.run_for(MINUTE);
@@ -206,7 +224,7 @@ fn on_kademlia_every_member_receives_exactly_once_whoever_publishes() {
     every_member_receives_exactly_once::<Kademlia>(2);
 }
 
-fn the_tree_is_the_union_of_the_routes<B: Model>(seed: u64) {
+fn the_tree_is_the_union_of_the_routes<B: Base>(seed: u64) {
     let mut grove = Grove::<B>::ideal(seed, 400, Config { children: 400, ..config() });
     grove.subscribe_every(4, topic(1));
     let members = grove.alive_members(topic(1));
@@ -259,7 +277,7 @@ fn on_kademlia_the_root_receives_fewer_than_half_of_the_joins() {
 }
 
 /// Crashes somebody in the middle of a tree again and again; it is whole again each time, and never was a ring.
-fn a_crash_is_repaired<B: Model>(seed: u64, victim: impl Fn(&Grove<B>) -> Peer) {
+fn a_crash_is_repaired<B: Base>(seed: u64, victim: impl Fn(&Grove<B>) -> Peer) {
     let mut grove = Grove::<B>::ideal(seed, 250, config());
     grove.subscribe_every(2, topic(1));
     grove.world.run_for(MINUTE);
@@ -275,12 +293,12 @@ fn a_crash_is_repaired<B: Model>(seed: u64, victim: impl Fn(&Grove<B>) -> Peer) 
     }
 }
 
-fn quiet<B: Model>(grove: &Grove<B>) -> Duration {
+fn quiet<B: Base>(grove: &Grove<B>) -> Duration {
     Duration::from_secs(ScribeOn::<B>::claims(&grove.config, grove.world.alive()).quiet)
 }
 
 /// Who passes copies on to most.
-fn busiest<B: Model>(grove: &Grove<B>) -> Peer {
+fn busiest<B: Base>(grove: &Grove<B>) -> Peer {
     let inner = grove.world.peers().filter(|&peer| grove.scribe(peer).parent(Some(topic(1))).is_some());
     inner.max_by_key(|&peer| grove.scribe(peer).children(Some(topic(1))).len()).expect("an inner node")
 }
@@ -344,7 +362,7 @@ fn many_topics_keep_out_of_each_other_s_way() {
 }
 
 /// Peers crash, leave, come and change their minds for ten minutes.
-fn churn<B: Model>(seed: u64) {
+fn churn<B: Base>(seed: u64) {
     let mut grove = Grove::<B>::ideal(seed, 120, config());
     grove.subscribe_every(1, topic(1));
     grove.subscribe_every(3, topic(2));
@@ -357,7 +375,7 @@ fn churn<B: Model>(seed: u64) {
             2 => grove.unsubscribe(peer, topic(2)),
             _ => {
                 let config = grove.config.clone();
-                let new = grove.world.add(&Terms::default(), |place| <ScribeOn<B> as Model>::new(&config, place));
+                let new = grove.world.add(&B::terms(), |place| <ScribeOn<B> as Model>::new(&config, place));
                 let new = new.expect("within the budget");
                 grove.world.join(new, &[peer]);
                 grove.subscribe(new, topic(1));
@@ -391,7 +409,7 @@ fn while_an_overlay_grows_its_tree_of_everybody_grows_along_and_moves_to_each_ne
     let mut world = World::new(Options::seeded(15));
     let mut peers: Vec<Peer> = Vec::new();
     for _ in 0..100 {
-        let peer = world.add(&Terms::default(), |place| <ScribeOn<Chord> as Model>::new(&config, place)).expect("room");
+        let peer = world.add(&Chord::terms(), |place| <ScribeOn<Chord> as Model>::new(&config, place)).expect("room");
         world.join(peer, &peers[..peers.len().min(1)]);
         peers.push(peer);
         world.run_for(Duration::from_secs(2));
@@ -406,7 +424,7 @@ fn a_client_publishes_through_the_peer_it_knows() {
     let mut grove = Grove::<Chord>::ideal(16, 60, config());
     grove.subscribe_every(2, topic(1));
     grove.world.run_for(MINUTE);
-    let terms = Terms { standing: Standing::Client, ..Terms::default() };
+    let terms = Terms { standing: Standing::Client, ..Chord::terms() };
     let config = grove.config.clone();
     let client = grove.world.add(&terms, |place| <ScribeOn<Chord> as Model>::new(&config, place)).expect("room");
     let gateway = grove.pick();
@@ -421,7 +439,7 @@ fn composed_by_name_it_does_the_same() {
     let config = (Config::default(), <Kademlia as Model>::Config::default());
     let mut world: World<Boxed> = World::new(Options { codec: Codec::Encoded, ..Options::seeded(17) });
     let erase = |model: ScribeOn<Kademlia>| Boxed::new(Layer::new(model.upper, Boxed::new(model.base)));
-    let peers = world.ideal_as(&Terms::default(), &config, 150, MINUTE, erase).expect("ideal tables");
+    let peers = world.ideal_as(&Kademlia::terms(), &config, 150, MINUTE, erase).expect("ideal tables");
     world.run_for(MINUTE);
     let before = *world.traffic();
     world.publish(peers[3], None, "eight bytes of it");
