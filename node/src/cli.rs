@@ -71,7 +71,7 @@ enum Command {
     /// Sign a grant that lets a node into an overlay of which this node is the authority
     Grant(command::grant::Arguments),
     /// Topologies in virtual time
-    Sim(command::sim::Arguments),
+    Sim(Box<command::sim::Arguments>),
     /// Several real nodes in this process show what there is
     Demo(command::demo::Arguments),
 }
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        clap::CommandFactory::command().debug_assert();
+        <Cli as clap::CommandFactory>::command().debug_assert();
         let _: Cli = Cli::try_parse_from(["polymorph", "id", "--json"]).unwrap();
     }
 }

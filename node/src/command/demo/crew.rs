@@ -96,7 +96,8 @@ impl Crew {
             overlay.join(&seeds).await?;
             overlays.push(overlay);
         }
-        let [find, announce, stream, paths] = <[Overlay; 4]>::try_from(overlays).map_err(|_| anyhow::anyhow!("four"))?;
+        let [find, announce, stream, paths] =
+            <[Overlay; 4]>::try_from(overlays).map_err(|_| anyhow::anyhow!("four"))?;
         Ok(Member { node, store, find, announce, stream, paths })
     }
 
@@ -131,7 +132,8 @@ impl Crew {
                 let at = order.iter().position(|(_, guid)| *guid == me).unwrap_or_default();
                 let (before, after) = (order[(at + count - 1) % count].1, order[(at + 1) % count].1);
                 let neighbors = member.overlays()[ring].neighbors().await?;
-                let first = |role| neighbors.iter().find(|n| n.role == role && n.hold == Hold::Required).map(|n| n.peer);
+                let first =
+                    |role| neighbors.iter().find(|n| n.role == role && n.hold == Hold::Required).map(|n| n.peer);
                 if first(Role::Successor) != Some(after) || first(Role::Predecessor) != Some(before) {
                     return Ok(Some(format!("node {} does not know its place in {}", me.short(), name.name())));
                 }

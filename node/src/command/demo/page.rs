@@ -42,9 +42,9 @@ pub(super) struct Page {
 impl Page {
     /// Shows the page at `address`; port 0 picks a free one.
     pub(super) async fn start(address: SocketAddr, crew: &Crew, summary: Value) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).await.with_context(|| {
-            format!("the page cannot be at {address}; choose another place with --page")
-        })?;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("the page cannot be at {address}; choose another place with --page"))?;
         let address = listener.local_addr()?;
         let member = |m: &super::crew::Member| {
             let overlays = [&m.find, &m.announce, &m.stream, &m.paths].map(Clone::clone).to_vec();

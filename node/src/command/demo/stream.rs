@@ -43,8 +43,7 @@ pub(super) async fn run(crew: &Crew) -> anyhow::Result<StreamReport> {
     let from = source.node.guid();
     let began = Instant::now();
     let receivers = subscriptions.into_iter().skip(1).map(|subscription| receive(subscription, from));
-    let (sent, delivered) =
-        tokio::join!(send(&source.stream, topic), futures_util::future::join_all(receivers));
+    let (sent, delivered) = tokio::join!(send(&source.stream, topic), futures_util::future::join_all(receivers));
     sent?;
     let delivered = delivered.into_iter().collect::<anyhow::Result<Vec<u32>>>()?;
     let report = StreamReport {
