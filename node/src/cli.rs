@@ -49,7 +49,7 @@ enum Command {
     /// Make a package of files and folders, and stay up to serve it
     Share(command::share::Arguments),
     /// Find, fetch and verify what a link names; resumes what was begun
-    Get(command::get::Arguments),
+    Get(Box<command::get::Arguments>),
     /// Ask a running node who owns a key
     Lookup(command::verbs::Lookup),
     /// Send a message to a peer through a running node
@@ -82,7 +82,7 @@ impl Command {
             Self::Id => command::id::run(common),
             Self::Node(arguments) => command::node::run(arguments, common, interrupt).await,
             Self::Share(arguments) => command::share::run(arguments, common, interrupt).await,
-            Self::Get(arguments) => command::get::run(arguments, common, interrupt).await,
+            Self::Get(arguments) => command::get::run(*arguments, common, interrupt).await,
             Self::Lookup(arguments) => command::verbs::lookup(arguments, common, interrupt).await,
             Self::Send(arguments) => command::verbs::send(arguments, common, interrupt).await,
             Self::Publish(arguments) => command::verbs::publish(arguments, common, interrupt).await,
