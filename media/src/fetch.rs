@@ -9,18 +9,18 @@ use polymorph_core::Guid;
 use polymorph_core::runtime::transport::Stream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::blob::Hash;
-use crate::blob::tree::{self, Leaves};
+use crate::blob::tree;
 use crate::disk::blocking;
 use crate::limit::Limiter;
 use crate::lock;
 use crate::provider::{Provider, Providers};
 use crate::store::{Store, StoreError};
-use crate::wire::Request;
 
+mod discover;
 mod plan;
 mod pull;
 mod tally;
@@ -29,7 +29,7 @@ pub use pull::Complaint;
 pub use tally::{Fetched, Progress};
 
 use plan::Plan;
-use pull::{Ended, Shared, checkpoint, fill, open, pull, read_head, send};
+use pull::{Ended, Shared, checkpoint, pull};
 use tally::Tally;
 
 /// How many providers a blob is fetched from at once; each may keep a chunk and its buffer in memory.
@@ -40,8 +40,8 @@ const MAX_KNOWN: usize = 256;
 const CHECKPOINT: Duration = Duration::from_secs(1);
 /// ... or so many groups (64 MiB), whichever comes first. More often costs throughput, less often repeats work.
 const CHECKPOINT_GROUPS: u64 = 4096;
-/// How long one provider has to prove a blob's length before another is asked too.
-const STAGGER: Duration = Duration::from_millis(500);
+/// How many providers' complaints a message tells.
+const MAX_TOLD: usize = 4;
 /// How often it is looked whether that is due.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -103,7 +103,12 @@ pub enum FetchError {
 
 fn tried(complaints: &[(Guid, Complaint)]) -> String {
     let each = complaints.iter().map(|(guid, complaint)| format!("{} {complaint}", guid.short()));
-    if complaints.is_empty() { String::new() } else { format!(" ({})", each.collect::<Vec<_>>().join("; ")) }
+    let each: Vec<_> = each.take(MAX_TOLD).collect();
+    match complaints.len() {
+        0 => String::new(),
+        n if n > MAX_TOLD => format!(" ({}; and {} more)", each.join("; "), n - MAX_TOLD),
+        _ => format!(" ({})", each.join("; ")),
+    }
 }
 
 /// Fetches blobs into a store, one after the other, from providers that may keep coming.
@@ -336,55 +341,6 @@ impl Fetcher {
         }
     }
 
-    /// Learns the length of a blob from the proof of its last group. Asks one provider, and the next as well when
-    /// there is no answer soon; the first proof wins.
-    async fn discover(
-        &mut self,
-        hash: Hash,
-        max: u64,
-        complaints: &mut Vec<(Guid, Complaint)>,
-    ) -> Result<u64, FetchError> {
-        let mut attempts = JoinSet::new();
-        let mut asked = vec![false; self.known.len()];
-        let (mut since, mut last) = (Instant::now(), None);
-        let proven = loop {
-            let next = last.is_none_or(|last: Instant| attempts.is_empty() || last.elapsed() >= STAGGER);
-            let ready = |(who, known): (usize, &Known)| !asked[who] && matches!(known.standing, Standing::Ready(_));
-            let who = self.known.iter().enumerate().position(ready);
-            if let (true, Some(who)) = (next, who) {
-                asked[who] = true;
-                last = Some(Instant::now());
-                attempts.spawn(prove_length(hash, who, self.known[who].take(), self.options.stall));
-                continue;
-            }
-            if !attempts.is_empty() {
-                since = Instant::now();
-            } else if self.coming.0.is_none() {
-                break None;
-            }
-            tokio::select! {
-                next = self.coming.next(), if self.coming.0.is_some() && attempts.len() < MAX_ACTIVE => {
-                    next.into_iter().for_each(|provider| self.meet(provider, &mut asked));
-                }
-                Some(Ok((ended, length))) = attempts.join_next() => {
-                    self.end(Ok(ended), complaints);
-                    if length.is_some() {
-                        break length;
-                    }
-                }
-                () = sleep(STAGGER), if !attempts.is_empty() && who.is_some() => {}
-                () = sleep_until(since + self.options.patience), if attempts.is_empty() => break None,
-            }
-        };
-        drop(attempts);
-        self.reset();
-        match proven {
-            Some(length) if length > max => Err(FetchError::TooLong { hash, length, max }),
-            Some(length) => Ok(length),
-            None => Err(FetchError::NoProvider { hash, complaints: std::mem::take(complaints) }),
-        }
-    }
-
     /// Makes those whose work was broken off ready again.
     fn reset(&mut self) {
         for known in self.known.iter_mut().filter(|known| matches!(known.standing, Standing::Active)) {
@@ -401,35 +357,6 @@ impl Known {
             _ => None,
         };
         (self.provider.clone(), stream)
-    }
-}
-
-async fn prove_length(
-    hash: Hash,
-    who: usize,
-    (provider, stream): (Arc<dyn Provider>, Option<Stream>),
-    stall: Duration,
-) -> (Ended, Option<u64>) {
-    let work = async {
-        let mut stream = match stream {
-            Some(stream) => stream,
-            None => open(&*provider, stall).await?,
-        };
-        send(&mut stream, &Request { hash, runs: Vec::new() }.encode(), stall).await?;
-        let length = read_head(&mut stream.recv, stall).await?;
-        let run = tree::groups(length) - 1..tree::groups(length);
-        let bytes = tree::bytes_of(length, &run);
-        let proof = tree::proof_bytes(length, &run) as usize;
-        let mut buffer = vec![0; proof + (bytes.end - bytes.start) as usize];
-        let end = buffer.len();
-        fill(&mut stream.recv, &mut buffer, &mut 0, end, stall).await?;
-        let (proof, data) = buffer.split_at(proof);
-        let good = Leaves::prove(&hash, length, run, proof).map(|leaves| leaves.count_good(data));
-        if good == Ok(1) { Ok((length, stream)) } else { Err(Complaint::Lied) }
-    };
-    match work.await {
-        Ok((length, stream)) => (Ended { who, stream: Some(stream), complaint: None }, Some(length)),
-        Err(complaint) => (Ended { who, stream: None, complaint: Some(complaint) }, None),
     }
 }
 

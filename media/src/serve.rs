@@ -195,8 +195,15 @@ async fn send_parts(
             if let Some(limiter) = &limits.rate {
                 limiter.take(piece.len() as u64).await;
             }
-            timeout(idle, send.write_all(piece)).await.map_err(|_| ServeError::Idle)??;
-            sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let written = timeout(idle, send.write(rest)).await.map_err(|_| ServeError::Idle)??;
+                if written == 0 {
+                    return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                }
+                rest = &rest[written..];
+                sent.fetch_add(written as u64, Ordering::Relaxed);
+            }
         }
         served.bytes += bytes.len() as u64;
         if let Part::Body(buffer) = part {

@@ -12,6 +12,9 @@
 //! | [`media`] | blobs, packages, fetching from several providers |
 //! | [`sim`] | the same engine in virtual time |
 
+mod by_name;
+
+pub use by_name::{ByNameError, overlay};
 pub use polymorph_core as core;
 pub use polymorph_media as media;
 pub use polymorph_sim as sim;

@@ -1,2 +1,18 @@
-//! The program.
-fn main() {}
+//! The `polymorph` program.
+
+mod cli;
+mod command;
+mod control;
+mod fetching;
+mod home;
+mod interrupt;
+mod media_service;
+mod output;
+mod overlay_text;
+mod patience;
+mod providers;
+mod running;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

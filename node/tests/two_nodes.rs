@@ -1,5 +1,7 @@
 //! Two real nodes over every kind of wire.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,7 +68,9 @@ async fn everything_works_over(listen: &str) {
 
     let answer = on_b.request(a.guid(), "shout", Bytes::from_static(b"hello")).await.unwrap();
     assert_eq!(answer, "HELLO");
-    assert!(matches!(on_b.request(a.guid(), "shout", Bytes::new()).await, Err(OverlayError::Service(why)) if why == "nothing to say"));
+    assert!(
+        matches!(on_b.request(a.guid(), "shout", Bytes::new()).await, Err(OverlayError::Service(why)) if why == "nothing to say")
+    );
     assert!(matches!(on_b.request(a.guid(), "sing", Bytes::new()).await, Err(OverlayError::NoService)));
     assert!(on_b.ping(a.guid()).await.unwrap() > Duration::ZERO);
 

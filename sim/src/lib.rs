@@ -1,6 +1,6 @@
 //! Virtual time for the real engine: a seeded world of peers.
 //!
-//! A [`World`](world::World) runs the very engine and the very topologies that run on sockets, thousands of them in
+//! A [`World`] runs the very engine and the very topologies that run on sockets, thousands of them in
 //! one thread, and the same seed always goes the same way:
 //!
 //! ```text
@@ -10,9 +10,11 @@
 //!
 //! Where to look: [`world`] the world itself · [`options`] how it is · [`latency`] how far apart its peers are ·
 //! [`crypto`] how they sign · [`wheel`] the queue of events · [`witness`] what applications saw · [`traffic`] what
-//! was sent · [`trace`] the hash of a run · [`workload`] lookups and broadcasts, measured into a [`report`].
+//! was sent · [`trace`] the hash of a run · [`workload`] lookups and broadcasts, measured into a [`report`] ·
+//! [`baseline`] what the machine could do at most.
 //! `docs/SIMULATION.md` says what is modelled and what is not.
 
+pub mod baseline;
 pub mod crypto;
 mod directory;
 mod faults;
@@ -21,6 +23,7 @@ mod mix;
 pub mod options;
 pub mod report;
 mod slab;
+mod stopwatch;
 pub mod trace;
 pub mod traffic;
 pub mod wheel;

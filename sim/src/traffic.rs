@@ -7,9 +7,9 @@ use polymorph_core::wire::Body;
 
 /// The kinds of frames, in the order of their numbers on the wire.
 pub const KINDS: [&str; 25] = [
-    "offer", "accept", "confirm", "goodbye", "interest", "leaving", "credit", "moved", "send", "call", "reply", "routed",
-    "answer", "find", "next", "copy", "request", "response", "notice", "store", "stored", "fetch", "fetched", "ping",
-    "pong",
+    "offer", "accept", "confirm", "goodbye", "interest", "leaving", "credit", "moved", "send", "call", "reply",
+    "routed", "answer", "find", "next", "copy", "request", "response", "notice", "store", "stored", "fetch", "fetched",
+    "ping", "pong",
 ];
 
 /// The kinds that carry what applications send; all others are the price of the overlay.

@@ -86,8 +86,7 @@ impl Wires {
     pub(crate) fn connect(&mut self, dialing: u32, dialed: u32, latency: u64) -> WireId {
         // 31 bits have room in a connection's number; 2·10^9 wires later old names have long been forgotten.
         self.made = (self.made + 1) & (u32::MAX >> 1);
-        let wire =
-            Wire { made: self.made, ends: [dialing, dialed], open: [true; 2], busy: [Time::ZERO; 2], latency };
+        let wire = Wire { made: self.made, ends: [dialing, dialed], open: [true; 2], busy: [Time::ZERO; 2], latency };
         WireId { at: self.cells.insert(wire), made: self.made }
     }
 

@@ -2,9 +2,13 @@
 //!
 //! **Whatever happens is an event on one [wheel](crate::wheel); the next one is taken off, one engine (or two, for a
 //! wire that comes up) is handed an input, and what it wants becomes further events.** There is no other state that
-//! moves. [`turn`] is that loop; this file is what tests and workloads see.
+//! moves. `turn` is that loop. What tests and workloads see: `inhabitants` who is there, `applications` what they do
+//! and see, `mishaps` what goes wrong, [`ideal`] a world that begins in order, and here time and measures.
 
+mod applications;
 pub mod ideal;
+mod inhabitants;
+mod mishaps;
 mod turn;
 
 use core::fmt;
@@ -12,25 +16,22 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use polymorph_core::engine::io::{Attach, AttachError, Command, Input, Origin, Output};
+use polymorph_core::engine::io::{Command, Output};
 use polymorph_core::engine::{Engine, Slot, Workspace, settings};
-use polymorph_core::overlay::{OverlayId, Place};
-use polymorph_core::topology::event::{Reachability, Ticket};
-use polymorph_core::topology::model::Census;
-use polymorph_core::topology::question::Target;
+use polymorph_core::overlay::OverlayId;
 use polymorph_core::wire::frame::Status;
-use polymorph_core::{Contact, Guid, Key, OverlayName, Time, Topology, Verifier};
+use polymorph_core::{Guid, Time, Topology, Verifier};
 
 use crate::directory::{Directory, SharedBook};
-use crate::faults::{Faults, Swallow};
-use crate::mix::{bytes32, mix};
-use crate::options::{Options, Terms};
+use crate::faults::Faults;
+use crate::mix::mix;
+use crate::options::Options;
 use crate::slab::Slab;
-use crate::trace::{TraceHash, What};
+use crate::trace::TraceHash;
 use crate::traffic::Traffic;
 use crate::wheel::Wheel;
 use crate::wires::{WireId, Wires};
-use crate::witness::{Arrival, Blamed, Delivery, Ended, Tally, Witness};
+use crate::witness::{Arrival, Witness};
 use turn::{Flight, Happening};
 
 /// One peer of a world: its number, from 0 in the order of coming.
@@ -95,9 +96,6 @@ pub struct World<T: Topology> {
     commands: Vec<(Slot, Command<T>)>,
 }
 
-/// Keep what is drawn for different purposes apart.
-const ENGINES: u64 = 0x656e_6769_6e65;
-
 impl<T: Topology> World<T> {
     /// A world with nobody in it, at time zero.
     #[must_use]
@@ -132,321 +130,6 @@ impl<T: Topology> World<T> {
         }
     }
 
-    // ---- Who is there.
-
-    /// A new peer, in no overlay yet.
-    pub fn spawn(&mut self) -> Peer {
-        let number = self.nodes.len() as u32;
-        let (seed, crypto) = (self.options.seed, self.options.crypto);
-        let signer = crypto.signer(seed, number);
-        let (settings, verifier) = (Arc::clone(&self.settings), Arc::clone(&self.verifier));
-        let engine = Engine::new(settings, signer, verifier, bytes32(seed ^ ENGINES, u64::from(number)));
-        let guid = engine.me();
-        let added = self.directory.open().add(guid);
-        debug_assert_eq!(added, number);
-        self.alive += 1;
-        self.trace.note(self.now, number, What::Born, number, 0, 0);
-        self.nodes.push(Node {
-            guid,
-            engine: Some(Box::new(engine)),
-            attached: Vec::new(),
-            wires: Vec::new(),
-            wakes: [Time::MAX; 2],
-            received: 0,
-        });
-        Peer(number)
-    }
-
-    /// Puts a peer into an overlay; it does nothing there until it is told to join. `make` gets the peer's place.
-    ///
-    /// # Errors
-    /// [`AttachError`], as from the engine.
-    ///
-    /// # Panics
-    /// If the peer is gone.
-    pub fn attach(
-        &mut self,
-        peer: Peer,
-        terms: &Terms,
-        make: impl FnOnce(Place) -> T,
-    ) -> Result<Slot, AttachError> {
-        let node = &mut self.nodes[peer.index()];
-        let overlay = terms.name.id();
-        let topology = make(Place { overlay, me: node.guid });
-        let Terms { name, standing, grant, settings, epoch } = terms.clone();
-        let attach = Attach { name, topology, standing, grant, settings, epoch };
-        let engine = node.engine.as_mut().expect("the peer is there");
-        let slot = engine.attach(self.now, attach, &mut self.ws)?;
-        let known = self.overlays.iter().position(|id| *id == overlay).unwrap_or_else(|| {
-            self.overlays.push(overlay);
-            self.overlays.len() - 1
-        });
-        node.attached.push((slot, known as u16));
-        self.settle(peer.0);
-        Ok(slot)
-    }
-
-    /// A new peer in an overlay. `make` gets the peer's place.
-    ///
-    /// # Errors
-    /// [`AttachError`], as from the engine; the peer is there all the same.
-    pub fn add(&mut self, terms: &Terms, make: impl FnOnce(Place) -> T) -> Result<Peer, AttachError> {
-        let peer = self.spawn();
-        self.attach(peer, terms, make).map(|_| peer)
-    }
-
-    /// All who are there, in the order of coming.
-    pub fn peers(&self) -> impl Iterator<Item = Peer> {
-        self.nodes.iter().zip(0..).filter(|(node, _)| node.engine.is_some()).map(|(_, number)| Peer(number))
-    }
-
-    /// How many are there.
-    #[must_use]
-    pub fn alive(&self) -> usize {
-        self.alive
-    }
-
-    /// Whether a peer is there: it neither crashed nor left.
-    #[must_use]
-    pub fn is_alive(&self, peer: Peer) -> bool {
-        self.nodes.get(peer.index()).is_some_and(|node| node.engine.is_some())
-    }
-
-    /// Who a peer is.
-    ///
-    /// # Panics
-    /// If no such peer ever was.
-    #[must_use]
-    pub fn guid(&self, peer: Peer) -> Guid {
-        self.nodes[peer.index()].guid
-    }
-
-    /// Which peer this is, dead or alive.
-    #[must_use]
-    pub fn peer(&self, guid: &Guid) -> Option<Peer> {
-        self.directory.open().number(guid).map(Peer)
-    }
-
-    /// How a peer is reached.
-    #[must_use]
-    pub fn contact(&self, peer: Peer) -> Contact {
-        self.directory.open().contact(peer.0)
-    }
-
-    /// A peer's first overlay.
-    ///
-    /// # Panics
-    /// If it is in none.
-    #[must_use]
-    pub fn slot(&self, peer: Peer) -> Slot {
-        self.nodes[peer.index()].attached.first().expect("the peer is in an overlay").0
-    }
-
-    /// A peer's engine; `None` once it is gone.
-    #[must_use]
-    pub fn engine(&self, peer: Peer) -> Option<&Engine<T>> {
-        self.nodes.get(peer.index())?.engine.as_deref()
-    }
-
-    /// A peer's part of its first overlay; `None` once it is gone.
-    #[must_use]
-    pub fn topology(&self, peer: Peer) -> Option<&T> {
-        self.topology_in(peer, self.nodes.get(peer.index())?.attached.first()?.0)
-    }
-
-    /// A peer's part of one of its overlays.
-    #[must_use]
-    pub fn topology_in(&self, peer: Peer, slot: Slot) -> Option<&T> {
-        self.engine(peer)?.topology(slot)
-    }
-
-    /// All who are in an overlay and there, as [`Model`](polymorph_core::topology::model::Model) wants to know.
-    /// Clients are among them if there are any.
-    #[must_use]
-    pub fn census(&self, overlay: &OverlayName) -> Census {
-        let id = overlay.id();
-        let inside = |node: &&Node<T>| {
-            let mut overlays = node.attached.iter().map(|&(_, at)| self.overlays[usize::from(at)]);
-            node.engine.is_some() && overlays.any(|overlay| overlay == id)
-        };
-        Census::new(id, self.nodes.iter().filter(inside).map(|node| node.guid).collect())
-    }
-
-    /// How many neighbors a peer has, in all its overlays.
-    #[must_use]
-    pub fn entries(&self, peer: Peer) -> usize {
-        let count = |engine: &Engine<T>| engine.slots().map(|(slot, _)| engine.neighbors(slot).len()).sum();
-        self.engine(peer).map_or(0, count)
-    }
-
-    /// How many wires a peer has.
-    #[must_use]
-    pub fn links(&self, peer: Peer) -> usize {
-        self.nodes[peer.index()].wires.len()
-    }
-
-    /// How many frames a peer was handed.
-    #[must_use]
-    pub fn received(&self, peer: Peer) -> u32 {
-        self.nodes[peer.index()].received
-    }
-
-    // ---- What applications do.
-
-    /// Tells a peer's first overlay what an application wants, now.
-    pub fn command(&mut self, peer: Peer, command: Command<T>) {
-        if let Some(&(slot, _)) = self.nodes[peer.index()].attached.first() {
-            self.command_in(peer, slot, command);
-        }
-    }
-
-    /// Tells one of a peer's overlays what an application wants, now. Nothing happens if the peer is gone.
-    pub fn command_in(&mut self, peer: Peer, slot: Slot, command: Command<T>) {
-        self.trace.note(self.now, peer.0, What::Command, peer.0, crate::trace::command(&command), slot.0.into());
-        self.feed(peer.0, Input::Command(slot, command));
-    }
-
-    /// Lets a peer join through others; through nobody if it is the first.
-    pub fn join(&mut self, peer: Peer, seeds: &[Peer]) {
-        let seeds = seeds.iter().map(|&seed| self.contact(seed)).collect();
-        self.command(peer, Command::Join { seeds });
-    }
-
-    /// A ticket no application of this world has.
-    pub fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets | APPLICATIONS)
-    }
-
-    /// Lets a peer ask who owns a key, and the rest of the replica set, `n` in all.
-    pub fn lookup(&mut self, peer: Peer, key: Key, n: usize) -> Ticket {
-        let ticket = self.ticket();
-        self.command(peer, Command::Lookup { ticket, to: Target::Key(key), n });
-        ticket
-    }
-
-    /// Lets a peer publish to everybody, or to a topic. What it publishes is unsigned.
-    pub fn publish(&mut self, peer: Peer, topic: Option<Key>, payload: impl Into<Bytes>) -> Ticket {
-        let (ticket, payload) = (self.ticket(), payload.into());
-        self.command(peer, Command::Publish { ticket, topic, payload, origin: Origin::Claimed });
-        ticket
-    }
-
-    /// Lets all applications answer requests this way. `None` from it leaves the request to
-    /// [`arrivals`](Self::arrivals).
-    pub fn serve(&mut self, service: impl FnMut(&Arrival) -> Option<(Status, Bytes)> + Send + 'static) {
-        self.service = Some(Box::new(service));
-    }
-
-    /// How something ended that an application wanted; `None` if it has not yet. Tickets of the world's own making
-    /// mean one thing only, others are the peer's.
-    #[must_use]
-    pub fn ended(&self, peer: Peer, ticket: Ticket) -> Option<&Ended> {
-        self.witness.ended.get(&(peer, ticket))
-    }
-
-    /// The same, and forgets it.
-    pub fn take_ended(&mut self, peer: Peer, ticket: Ticket) -> Option<Ended> {
-        self.witness.ended.remove(&(peer, ticket))
-    }
-
-    /// Every broadcast that reached an application, in order, with
-    /// [`Keep::Deliveries`](crate::witness::Keep::Deliveries).
-    #[must_use]
-    pub fn deliveries(&self) -> &[Delivery] {
-        &self.witness.deliveries
-    }
-
-    /// The broadcasts that reached one peer, in order.
-    pub fn delivered_to(&self, peer: Peer) -> impl Iterator<Item = &Delivery> {
-        self.witness.deliveries.iter().filter(move |delivery| delivery.peer == peer)
-    }
-
-    /// How far every broadcast came, in the order in which they first reached somebody.
-    #[must_use]
-    pub fn tallies(&self) -> &[Tally] {
-        &self.witness.tallies
-    }
-
-    /// Messages for services that nobody answered, and what topologies delivered by themselves.
-    #[must_use]
-    pub fn arrivals(&self) -> &[Arrival] {
-        &self.witness.arrivals
-    }
-
-    /// Who blamed whom; the first 1024.
-    #[must_use]
-    pub fn blamed(&self) -> &[Blamed] {
-        &self.witness.blamed
-    }
-
-    /// Forgets all that applications saw, so that a long run needs no more memory than a short one.
-    pub fn forget(&mut self) {
-        self.witness = Witness::default();
-    }
-
-    // ---- What goes wrong.
-
-    /// A peer's host vanishes, silently: those at the other ends of its wires notice when they send, or when
-    /// [`Options::silence`] is over.
-    pub fn crash(&mut self, peer: Peer) {
-        self.trace.note(self.now, peer.0, What::Crashed, peer.0, 0, 0);
-        self.vanish(peer.0, self.options.silence);
-    }
-
-    /// A peer leaves all its overlays in good order and stops; its wires are closed once everything is written.
-    pub fn leave(&mut self, peer: Peer) {
-        let Some(engine) = self.nodes[peer.index()].engine.as_mut() else { return };
-        self.trace.note(self.now, peer.0, What::Left, peer.0, 0, 0);
-        engine.shutdown(self.now, &mut self.ws);
-        self.settle(peer.0);
-        self.vanish(peer.0, Some(Duration::ZERO));
-    }
-
-    /// Breaks the wires between two peers; both ends notice at once.
-    pub fn sever(&mut self, a: Peer, b: Peer) {
-        let between = self.nodes[a.index()].wires.iter().copied();
-        let cut = between.filter(|&id| self.wires.get(id).is_some_and(|wire| wire.ends.contains(&b.0)));
-        for id in cut.collect::<Vec<_>>() {
-            self.snap(id);
-        }
-    }
-
-    /// Sets these peers apart from all who are not named: nothing passes between the two sides until
-    /// [`heal`](Self::heal). Wires across break like those to a crashed peer. Several calls make several sides.
-    pub fn partition(&mut self, side: &[Peer]) {
-        self.draws += 1;
-        side.iter().for_each(|peer| self.faults.put(peer.0, self.draws as u32));
-        if let Some(silence) = self.options.silence {
-            side.iter().for_each(|peer| self.part(peer.0, silence));
-        }
-    }
-
-    /// Ends all partitions.
-    pub fn heal(&mut self) {
-        self.faults.heal();
-    }
-
-    /// Puts a peer behind a NAT: it can dial, but nobody can dial it. It is told so.
-    pub fn shut(&mut self, peer: Peer) {
-        self.faults.shut(peer.0);
-        self.trace.note(self.now, peer.0, What::Reachable, peer.0, 0, 0);
-        self.feed(peer.0, Input::Reachable(Reachability::Private));
-    }
-
-    /// Lets frames vanish that arrive at a peer and of which `swallow` says so, without anybody noticing.
-    pub fn swallow(&mut self, peer: Peer, swallow: impl FnMut(&polymorph_core::wire::Frame<T>) -> bool + Send + 'static) {
-        let swallow: Swallow<T> = Box::new(swallow);
-        self.faults.set_swallow(peer.0, Some(swallow));
-    }
-
-    /// Lets a peer see all its frames again.
-    pub fn unswallow(&mut self, peer: Peer) {
-        self.faults.set_swallow(peer.0, None);
-    }
-
-    // ---- Time.
-
     /// The present moment.
     #[must_use]
     pub fn now(&self) -> Time {
@@ -479,8 +162,6 @@ impl<T: Topology> World<T> {
             }
         }
     }
-
-    // ---- What was measured.
 
     /// How the world is.
     #[must_use]
@@ -518,8 +199,7 @@ impl<T: Topology> World<T> {
     }
 }
 
-/// Marks the tickets of applications, which must not be those of topologies.
-const APPLICATIONS: u64 = 1 << 63;
+/// Keeps what a world draws in passing apart from other draws.
 const DRAWS: u64 = 0x0064_7261_7773;
 
 impl<T: Topology> fmt::Debug for World<T> {

@@ -269,7 +269,7 @@ impl Catalog {
             Factory::OnBase(default, build) => {
                 let name = take(pairs, "base").unwrap_or(default);
                 let base = self.entry(name)?;
-                if !base.routes || matches!(base.factory, Factory::OnBase(..)) {
+                if !base.can_carry() {
                     return Err(CatalogError::NoBase { topology: entry.name.into(), base: name.into() });
                 }
                 let mut own: Pairs<'_> = pairs.extract_if(.., |(key, _)| entry.sets(key)).collect();
@@ -283,6 +283,11 @@ impl Catalog {
 }
 
 impl Entry {
+    /// Whether another topology can stand on it.
+    fn can_carry(&self) -> bool {
+        self.routes && matches!(self.factory, Factory::Alone(_))
+    }
+
     fn sets(&self, key: &str) -> bool {
         self.settings.iter().any(|setting| setting.key == key)
     }

@@ -1,59 +1,28 @@
-//! Sessions: one wire for each pair of nodes, what the two share, and who holds the link.
-//!
-//! Handshake: the dialer sends `Offer`, a MAC for each of its overlays, keyed by the overlay's secret over this very
-//! connection; the acceptor answers `Accept` with its own proofs for those it recognised, and nothing of the rest;
-//! the dialer closes with `Confirm`. Either side may offer again when it attaches another overlay.
+//! Sessions: one wire for each pair of nodes, and who holds the link. What the two share is found out in
+//! [`handshake`].
 //!
 //! Two dials at once: the wire that the lower Guid dialed stays, across kinds of wire too. The lower one keeps the
 //! other's wire aside until its own dial has ended, so that a dial that fails (behind a NAT) costs nothing.
+
+mod handshake;
 
 use bytes::Bytes;
 
 use super::desk::{Desk, dial};
 use super::io::{ConnId, Dialer, Output};
 use super::peers::{Link, PeerOverlay, Standby, Wire};
-use super::state::{NodeTimer, State};
 use super::turn::{Todo, Turn};
 use super::{Slot, Workspace};
-use crate::overlay::Standing;
+use crate::Guid;
 use crate::topology::Topology;
-use crate::topology::context::Context;
 use crate::topology::event::{Down, Event};
-use crate::topology::question::Lane;
 use crate::wire::Frame;
-use crate::wire::frame::{Body, Goodbye, Offer, Proof, Shared};
-use crate::{Guid, Time};
+use crate::wire::frame::{Body, Goodbye};
 
 /// How long a peer may take for the handshake; one that says nothing is dropped then.
 const HANDSHAKE: core::time::Duration = core::time::Duration::from_secs(10);
-/// How many offers a peer may make on one session.
-const MAX_OFFERS: u32 = 256;
 /// How many frames are kept of a wire that is set aside.
 const MAX_ASIDE: usize = 4;
-
-/// The proof that `sender` is in the overlay, shown to `receiver` on one connection.
-fn prove<T: Topology>(
-    state: &State<T>,
-    exporter: &[u8; 32],
-    sender: &Guid,
-    receiver: &Guid,
-    dialer: Dialer,
-    nonce: u64,
-) -> Proof {
-    let mut hasher = blake3::Hasher::new_keyed(&state.proof_key);
-    hasher.update(exporter).update(&sender.0).update(&receiver.0);
-    hasher.update(&[u8::from(dialer == Dialer::Me)]).update(&nonce.to_le_bytes()).update(&state.id.0);
-    let mut proof = Proof::default();
-    proof.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    proof
-}
-
-fn other(dialer: Dialer) -> Dialer {
-    match dialer {
-        Dialer::Me => Dialer::Peer,
-        Dialer::Peer => Dialer::Me,
-    }
-}
 
 impl<T: Topology> Turn<'_, T> {
     pub(super) fn connected(&mut self, guid: Guid, conn: ConnId, dialer: Dialer, exporter: [u8; 32]) {
@@ -107,7 +76,7 @@ impl<T: Topology> Turn<'_, T> {
         peer.link = Link::Open(wire);
         peer.used = now;
         self.node.peers.open += 1;
-        self.node.timers.push(now + HANDSHAKE, NodeTimer::Session(guid));
+        self.node.watch_session(guid, now + HANDSHAKE);
         if wire.dialer == Dialer::Me {
             self.offer(guid);
         }
@@ -141,38 +110,6 @@ impl<T: Topology> Turn<'_, T> {
         peer.queued += frame.charge() as usize;
         let class = frame.class();
         self.ws.out.push(Output::Send { peer: guid, conn: wire.conn, class, frame });
-    }
-
-    /// Offers all overlays the session does not carry yet.
-    fn offer(&mut self, guid: Guid) {
-        let me = self.node.me;
-        self.node.nonces += 1;
-        let nonce = self.node.nonces;
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        let Link::Open(wire) = peer.link else { return };
-        let mut slots = Vec::new();
-        let mut proofs = Vec::new();
-        for overlay in self.overlays.iter().flatten() {
-            let state = &overlay.state;
-            if !peer.carries(state.slot) {
-                slots.push(state.slot);
-                proofs.push(prove(state, &wire.exporter, &me, &guid, wire.dialer, nonce));
-            }
-        }
-        if proofs.is_empty() && wire.agreed {
-            return;
-        }
-        peer.offer = Some((nonce, slots));
-        self.say(guid, Body::Offer(Offer { nonce, proofs }));
-    }
-
-    /// An overlay was attached: every session is offered it.
-    pub(super) fn offer_anew(&mut self) {
-        for guid in self.node.peers.guids() {
-            if matches!(self.node.peers.get(&guid).map(|p| p.link), Some(Link::Open(wire)) if wire.agreed) {
-                self.offer(guid);
-            }
-        }
     }
 
     /// A frame came over a wire.
@@ -243,191 +180,6 @@ impl<T: Topology> Turn<'_, T> {
             Body::Ping { id } => self.say(guid, Body::Pong { id }),
             Body::Pong { .. } => {}
             _ => self.ws.todo.push_back(Todo::Fault { peer: guid }),
-        }
-    }
-
-    /// What this node says of one of its overlays to a peer that proved to be in it.
-    fn my_side(&mut self, slot: Slot, guid: Guid, index: u16, nonce: u64) -> Option<Shared> {
-        let (now, me) = (self.now, self.node.me);
-        let peer = self.node.peers.get(&guid)?;
-        let Link::Open(wire) = peer.link else { return None };
-        let lanes = peer.overlay(slot).map_or(0, |o| o.required);
-        if let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) {
-            overlay.said = lanes;
-        }
-        let (topology, desk) = self.open(slot)?;
-        let membership = desk.state.membership(topology, desk.node, now);
-        let state = &*desk.state;
-        Some(Shared {
-            index,
-            proof: prove(state, &wire.exporter, &me, &guid, wire.dialer, nonce),
-            tag: state.tag(),
-            epoch: state.epoch.into(),
-            standing: state.standing,
-            lanes,
-            membership,
-        })
-    }
-
-    /// The peer offers: answer what is shared, and say nothing of the rest.
-    fn accept(&mut self, guid: Guid, offer: &Offer) {
-        let me = self.node.me;
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        let Link::Open(wire) = peer.link else { return };
-        peer.offers += 1;
-        if peer.offers > MAX_OFFERS || offer.proofs.len() > self.node.settings.overlays {
-            return self.drop_peer(guid);
-        }
-        let expected: Vec<(Slot, Proof)> = (self.overlays.iter().flatten())
-            .map(|o| (o.state.slot, prove(&o.state, &wire.exporter, &guid, &me, other(wire.dialer), offer.nonce)))
-            .collect();
-        let mut slots = Vec::new();
-        let mut shared = Vec::new();
-        for (slot, proof) in expected {
-            let Some(index) = offer.proofs.iter().position(|p| *p == proof) else { continue };
-            if let Some(mine) = self.my_side(slot, guid, index as u16, offer.nonce) {
-                slots.push(slot);
-                shared.push(mine);
-            }
-        }
-        let nothing = shared.is_empty() && !wire.agreed;
-        if let Some(peer) = self.node.peers.get_mut(&guid) {
-            peer.accepted = Some((offer.nonce, slots));
-        }
-        self.say(guid, Body::Accept { nonce: offer.nonce, shared });
-        if nothing {
-            self.agreed(guid);
-        }
-    }
-
-    /// The peer accepted: close the handshake for what proved true.
-    fn confirm(&mut self, guid: Guid, nonce: u64, shared: Vec<Shared>) {
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        let Some((_, slots)) = peer.offer.take_if(|(sent, _)| *sent == nonce) else { return };
-        let mut mine = Vec::new();
-        for theirs in shared {
-            let Some(&slot) = slots.get(usize::from(theirs.index)) else { continue };
-            let index = theirs.index;
-            if self.agree(slot, guid, theirs, nonce)
-                && let Some(shared) = self.my_side(slot, guid, index, nonce)
-            {
-                mine.push((slot, shared));
-            }
-        }
-        let agreed: Vec<Slot> = mine.iter().map(|(slot, _)| *slot).collect();
-        self.say(guid, Body::Confirm { nonce, shared: mine.into_iter().map(|(_, shared)| shared).collect() });
-        agreed.into_iter().for_each(|slot| self.overlay_up(slot, guid));
-        self.agreed(guid);
-    }
-
-    fn confirmed(&mut self, guid: Guid, nonce: u64, shared: Vec<Shared>) {
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        let Some((_, slots)) = peer.accepted.take_if(|(sent, _)| *sent == nonce) else { return };
-        for theirs in shared {
-            // The index is the offer's; the tag tells which of the accepted ones it was by its proof.
-            let index = theirs.index;
-            let slot = slots.iter().copied().find(|&slot| self.proves(slot, guid, &theirs, nonce));
-            if let Some(slot) = slot
-                && self.agree(slot, guid, Shared { index, ..theirs }, nonce)
-            {
-                self.overlay_up(slot, guid);
-            }
-        }
-        self.agreed(guid);
-    }
-
-    fn proves(&self, slot: Slot, guid: Guid, theirs: &Shared, nonce: u64) -> bool {
-        let me = self.node.me;
-        let Some(Link::Open(wire)) = self.node.peers.get(&guid).map(|p| p.link) else { return false };
-        let overlay = self.overlays.get(usize::from(slot.0)).and_then(|o| o.as_deref());
-        overlay.is_some_and(|o| {
-            theirs.proof == prove(&o.state, &wire.exporter, &guid, &me, other(wire.dialer), nonce)
-                && theirs.epoch == u32::from(o.state.epoch)
-        })
-    }
-
-    /// Checks all a peer says of an overlay; from now on the session carries it.
-    fn agree(&mut self, slot: Slot, guid: Guid, theirs: Shared, nonce: u64) -> bool {
-        let now = self.now;
-        if theirs.tag == 0 || !self.proves(slot, guid, &theirs, nonce) {
-            return false;
-        }
-        let Some((topology, mut desk)) = self.open(slot) else { return false };
-        let mut standing = theirs.standing;
-        let authority = matches!(desk.state.name.admission(), crate::Admission::Authority(_));
-        if authority || theirs.membership.is_some() {
-            let Some(claim) = check(topology, &mut desk, guid, theirs.membership.as_deref(), now) else {
-                return false;
-            };
-            standing = claim;
-        }
-        let Some(peer) = desk.node.peers.get_mut(&guid) else { return false };
-        let overlay = peer.overlay_entry(slot);
-        overlay.their_tag = theirs.tag;
-        overlay.theirs = theirs.lanes;
-        overlay.member = standing == Standing::Member;
-        true
-    }
-
-    /// The overlay is agreed on: what waited for it is sent, and the topology told.
-    fn overlay_up(&mut self, slot: Slot, guid: Guid) {
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        peer.overlay_entry(slot).agreed = true;
-        let waiting = core::mem::take(&mut peer.waiting);
-        let (now, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(s, _)| *s == slot);
-        peer.queued = rest.iter().map(|(_, frame)| frame.charge() as usize).sum();
-        peer.waiting = rest;
-        let Some((_, mut desk)) = self.open(slot) else { return };
-        desk.say_interest(guid);
-        desk.settle_lanes(guid);
-        for (_, frame) in now {
-            // Its time-out began with the dial; the answer is timed from here.
-            if desk.send(guid, frame.body, frame.payload).is_err() {
-                desk.state.metrics.dropped += 1;
-            }
-        }
-    }
-
-    /// The first handshake is done. Whoever waits for an overlay the two do not share waits in vain.
-    fn agreed(&mut self, guid: Guid) {
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        let Link::Open(wire) = &mut peer.link else { return };
-        let first = !core::mem::replace(&mut wire.agreed, true);
-        let conn = wire.conn;
-        let waiting = core::mem::take(&mut peer.waiting);
-        for (_, frame) in &waiting {
-            peer.queued = peer.queued.saturating_sub(frame.charge() as usize);
-        }
-        for (slot, frame) in waiting {
-            self.ws.todo.push_back(Todo::Undelivered { slot, peer: guid, frame });
-        }
-        self.give_up_unshared(guid);
-        let nothing = self.node.peers.get(&guid).is_some_and(|p| p.overlays.iter().all(|o| !o.agreed));
-        if first && nothing {
-            self.hang_up(guid, conn, Goodbye::NothingShared);
-        } else {
-            self.rest(guid);
-        }
-    }
-
-    /// Interest in a peer that turned out not to be in the overlay ends.
-    fn give_up_unshared(&mut self, guid: Guid) {
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        let mut told = Vec::new();
-        for overlay in peer.overlays.iter_mut().filter(|o| !o.agreed) {
-            told.push((overlay.slot, core::mem::take(&mut overlay.required)));
-        }
-        for (slot, lanes) in told {
-            if let Some((_, mut desk)) = self.open(slot) {
-                super::peers::lanes(lanes).for_each(|lane| desk.tell(lane, Event::DialFailed { peer: guid }));
-            }
-        }
-    }
-
-    fn moved(&mut self, slot: Slot, guid: Guid, membership: &crate::Membership) {
-        let now = self.now;
-        if let Some((topology, mut desk)) = self.open(slot) {
-            check(topology, &mut desk, guid, Some(membership), now);
         }
     }
 
@@ -582,11 +334,14 @@ impl<T: Topology> Turn<'_, T> {
     /// A handshake should have ended, or a session may be idle.
     pub(super) fn session_due(&mut self, guid: Guid) {
         let (now, idle) = (self.now, self.node.settings.idle);
-        let Some(peer) = self.node.peers.get(&guid) else { return };
+        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
+        peer.watched = false;
         let Link::Open(wire) = peer.link else { return };
         if !wire.agreed {
             if now.since(wire.since) >= HANDSHAKE {
                 self.drop_peer(guid);
+            } else {
+                self.node.watch_session(guid, wire.since + HANDSHAKE);
             }
             return;
         }
@@ -597,17 +352,17 @@ impl<T: Topology> Turn<'_, T> {
         if now.since(used) >= idle {
             self.hang_up(guid, wire.conn, Goodbye::Idle);
         } else {
-            self.node.timers.push(used + idle, NodeTimer::Session(guid));
+            self.node.watch_session(guid, used + idle);
         }
     }
 
     /// Watches a session that nobody holds any longer.
     fn rest(&mut self, guid: Guid) {
-        let now = self.now;
+        let (now, idle) = (self.now, self.node.settings.idle);
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
         if matches!(peer.link, Link::Open(_)) && !peer.required() {
             peer.used = now;
-            self.node.timers.push(now + self.node.settings.idle, NodeTimer::Session(guid));
+            self.node.watch_session(guid, now + idle);
         }
     }
 
@@ -640,33 +395,6 @@ impl<T: Topology> Turn<'_, T> {
         }
         self.work();
     }
-}
-
-/// Checks a peer's membership and tells the topology where it stands. `None` if anything is wrong.
-fn check<T: Topology>(
-    topology: &mut T,
-    desk: &mut Desk<'_, T>,
-    guid: Guid,
-    membership: Option<&crate::Membership>,
-    now: Time,
-) -> Option<Standing> {
-    let verified = membership.map(|m| m.verify(&desk.state.name, guid, &*desk.node.verifier, now));
-    let Some(Ok(claim)) = verified else {
-        desk.blame(guid, "a membership that does not hold");
-        return None;
-    };
-    if desk.state.powers.assigned && !claim.addresses.is_empty() {
-        let addresses = match postcard::take_from_bytes::<Vec<T::Address>>(&claim.addresses) {
-            Ok((addresses, [])) => addresses,
-            _ => Vec::new(),
-        };
-        if !addresses.iter().all(|a| topology.admits(guid, a, &claim.proof)) {
-            desk.blame(guid, "an address it was not given");
-            return None;
-        }
-        topology.handle(Event::Addresses { peer: guid, addresses }, &mut Context::new(desk, Lane::TOP));
-    }
-    Some(claim.standing)
 }
 
 impl<T: Topology> Desk<'_, T> {

@@ -72,6 +72,15 @@ impl<T: Topology> NodeState<T> {
         }
     }
 
+    /// Looks at a session again at that moment, or earlier if that is arranged already: one timer for each.
+    pub(super) fn watch_session(&mut self, guid: Guid, at: Time) {
+        if let Some(peer) = self.peers.get_mut(&guid)
+            && !core::mem::replace(&mut peer.watched, true)
+        {
+            self.timers.push(at, NodeTimer::Session(guid));
+        }
+    }
+
     pub(super) fn peer_infos(&self) -> Vec<PeerInfo> {
         let info = |peer: &super::peers::Peer<T>| match peer.link {
             Link::Open(wire) => Some(PeerInfo {
@@ -116,6 +125,8 @@ pub(super) struct State<T: Topology> {
     pub(super) place: Place,
     pub(super) proof_key: [u8; 32],
     pub(super) powers: Powers,
+    /// The versions of its messages the topology speaks.
+    pub(super) protocols: Vec<String>,
     /// The lanes this topology has; a peer's claims to others are ignored.
     pub(super) lanes: u32,
     pub(super) standing: Standing,
@@ -150,6 +161,7 @@ impl<T: Topology> Overlay<T> {
             proof_key: name.proof_key(),
             name,
             powers: topology.powers(),
+            protocols: topology.protocols(),
             lanes: topology.lanes(),
             standing,
             grant,

@@ -349,7 +349,8 @@ impl Driver {
         if after <= 0 {
             self.uses.remove(&(slot, peer));
         }
-        if (before > 0) != (after > 0) {
+        // Every new use asks again: a peer that was lost meanwhile is no longer held.
+        if more > 0 || (before > 0) != (after > 0) {
             let hold = (after > 0).then_some(Hold::Required);
             self.input(now, Input::Command(slot, Command::Hold { peer, hold }));
         }

@@ -24,6 +24,8 @@ use crate::{Admission, Contact, Grant, Guid, Key, OverlayName, Standing, Topolog
 
 /// How many publications wait for one subscriber before it misses some.
 const SUBSCRIPTION_QUEUE: usize = 1024;
+/// How often [`Overlay::joined`] looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a request waits for its response if nothing else is said.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -245,6 +247,12 @@ impl Overlay {
         self.standing
     }
 
+    /// Its number on this node, as [`PeerInfo`](crate::engine::metrics::PeerInfo) lists it.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
     /// The node it runs on.
     #[must_use]
     pub fn node(&self) -> &Node {
@@ -257,6 +265,28 @@ impl Overlay {
     /// That the node ended.
     pub async fn join(&self, seeds: &[Contact]) -> Result<(), OverlayError> {
         self.tell(Command::Join { seeds: seeds.to_vec() }).await
+    }
+
+    /// Waits until this node has entered: as a member until the topology has a neighbor, as a client until somebody
+    /// it can ask is there. The first node of an overlay waits for its second. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Failure::Timeout`] after `within`.
+    pub async fn joined(&self, within: Duration) -> Result<(), OverlayError> {
+        let waiting = async {
+            loop {
+                let inside = match self.standing {
+                    Standing::Member => !self.neighbors().await?.is_empty(),
+                    Standing::Client => self.node.peers().await?.iter().any(|p| p.overlays.contains(&self.slot)),
+                };
+                if inside {
+                    return Ok(());
+                }
+                // Topologies need not say when they change, so they are asked now and then.
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(within, waiting).await.unwrap_or(Err(OverlayError::Failed(Failure::Timeout)))
     }
 
     /// Who owns a key, and the rest of its replica set, `n` in all. Dropping the future forgets the answer.
@@ -325,8 +355,11 @@ impl Overlay {
     /// What others publish on a topic, or with `None` to the whole overlay.
     ///
     /// # Errors
-    /// That the node ended.
+    /// [`Failure::NotSupported`] for a client, to whom nobody passes anything on; that the node ended.
     pub async fn subscribe(&self, topic: Option<Key>) -> Result<Subscription, OverlayError> {
+        if self.standing == Standing::Client {
+            return Err(OverlayError::Failed(Failure::NotSupported));
+        }
         let (queue, subscription) = mpsc::channel(SUBSCRIPTION_QUEUE);
         let watcher = Watcher::Publications { topic, queue, missed: 0 };
         self.mail(Mail::Watch { slot: self.slot, watcher }).await?;

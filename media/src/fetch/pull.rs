@@ -101,12 +101,16 @@ pub(super) struct Ended {
 
 /// Pulls from one provider until all is written or the provider fails.
 pub(super) async fn pull(shared: Arc<Shared>, who: usize, by: Arc<dyn Provider>, stream: Option<Stream>) -> Ended {
-    let mut puller = Puller { who, by: by.guid(), asked: VecDeque::new(), jobs: VecDeque::new(), depth: FIRST_DEPTH };
-    let ended = match connect(&shared, &*by, stream).await {
-        Ok(Some(stream)) => puller.run(&shared, stream).await,
-        Ok(None) => Ok(None),
-        Err(complaint) => Err(complaint),
-    };
+    let (asked, jobs) = (VecDeque::new(), VecDeque::new());
+    let mut puller = Puller { who, by: by.guid(), asked, jobs, depth: FIRST_DEPTH, heard: Heard::Nothing };
+    let kept = stream.is_some();
+    let mut ended = puller.attempt(&shared, &*by, stream).await;
+    // A stream kept from the blob before may have been closed meanwhile.
+    if kept && puller.heard == Heard::Nothing && matches!(ended, Err(Complaint::Broke(_))) {
+        lock(&shared.plan).leave(who);
+        puller.asked.clear();
+        ended = puller.attempt(&shared, &*by, None).await;
+    }
     let settled = puller.settle(&shared, 0).await;
     let ended = settled.and(ended);
     lock(&shared.plan).leave(who);
@@ -140,9 +144,29 @@ struct Puller {
     asked: VecDeque<Range<u64>>,
     jobs: VecDeque<Job>,
     depth: usize,
+    heard: Heard,
+}
+
+/// Whether the provider answered yet.
+#[derive(PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Answers,
 }
 
 impl Puller {
+    async fn attempt(
+        &mut self,
+        shared: &Arc<Shared>,
+        by: &dyn Provider,
+        stream: Option<Stream>,
+    ) -> Result<Option<Stream>, Complaint> {
+        match connect(shared, by, stream).await? {
+            Some(stream) => self.run(shared, stream).await,
+            None => Ok(None),
+        }
+    }
+
     async fn run(&mut self, shared: &Arc<Shared>, mut stream: Stream) -> Result<Option<Stream>, Complaint> {
         loop {
             let changed = shared.changed.notified();
@@ -166,6 +190,9 @@ impl Puller {
                 read = answer.read(&mut stream.recv, &mut buffer) => read,
             };
             self.adapt(start.elapsed());
+            if read.is_ok() {
+                self.heard = Heard::Answers;
+            }
             let filled = answer.filled;
             self.jobs.push_back((run.clone(), self.write(shared, run, buffer, filled)));
             read?;

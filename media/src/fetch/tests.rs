@@ -283,3 +283,17 @@ async fn garbage_from_a_provider_harms_nobody() {
     lab.fetch([lab.honest(2)]).await.unwrap();
     lab.check().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_closed_between_two_blobs_is_opened_again() {
+    let lab = Lab::new(3 * MIB).await;
+    let (one, two) = (sample(MIB), sample(MIB + 5));
+    let hashes = [lab.seed.import_bytes(one).await.unwrap().hash, lab.seed.import_bytes(two).await.unwrap().hash];
+    let mut fetcher = Fetcher::new(&lab.store, list([lab.honest(1)]), Options::default());
+    fetcher.blob(lab.hash, lab.known()).await.unwrap();
+    for (hash, length) in hashes.into_iter().zip([Length::Known(MIB), Length::AtMost(2 * MIB)]) {
+        // The provider gives up a stream that was idle for a minute, at most two after its last byte.
+        tokio::time::sleep(Duration::from_secs(150)).await;
+        assert_eq!(fetcher.blob(hash, length).await.unwrap().sources(), 1);
+    }
+}

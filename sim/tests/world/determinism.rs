@@ -35,7 +35,7 @@ fn life<T: Topology>(options: Options, make: impl Fn(Place) -> T) -> (TraceHash,
     let spread = Broadcasts { count: 5, warmup: 1, sources: Sources::Random, ..Broadcasts::default() };
     broadcasts(&mut world, &name, &spread);
     world.heal();
-    let late = world.add(&Terms::default(), &make).unwrap();
+    let late = world.add(&Terms::default(), &make).expect("the engine takes it");
     world.join(late, &peers[..2]);
     world.run_for(Duration::from_secs(60));
     lookups(&mut world, &name, &plan, owner_of::<Circle>(&()));

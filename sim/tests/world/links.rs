@@ -5,7 +5,7 @@ use polymorph_core::engine::io::{Command, Failure, Outcome, To};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::wire::frame::{Body, Status};
 use polymorph_core::{Key, Time};
-use polymorph_sim::{Latency, Options, Peer, World};
+use polymorph_sim::{Codec, Latency, Options, Peer, World};
 
 use crate::circle;
 use crate::circle::Circle;
@@ -23,7 +23,7 @@ fn request(world: &mut World<Circle>, from: Peer, to: Peer) -> Ticket {
 fn outcome(world: &mut World<Circle>, peer: Peer, ticket: Ticket) -> (Outcome, Duration) {
     let asked = world.now();
     assert!(world.run_until(Duration::from_secs(60), |world| world.ended(peer, ticket).is_some()));
-    let ended = world.take_ended(peer, ticket).unwrap();
+    let ended = world.take_ended(peer, ticket).expect("it ended");
     (ended.outcome, ended.at.since(asked))
 }
 
@@ -31,7 +31,7 @@ fn outcome(world: &mut World<Circle>, peer: Peer, ticket: Ticket) -> (Outcome, D
 fn strangers(world: &World<Circle>, peers: &[Peer]) -> (Peer, Peer) {
     let linked = |a: Peer, b: Peer| {
         let guid = world.guid(b);
-        world.engine(a).unwrap().peers().iter().any(|info| info.peer == guid)
+        world.engine(a).expect("it is there").peers().iter().any(|info| info.peer == guid)
     };
     let pairs = peers.iter().flat_map(|&a| peers.iter().map(move |&b| (a, b)));
     pairs.into_iter().find(|&(a, b)| a != b && !linked(a, b)).expect("some pair has no wire")
@@ -174,7 +174,7 @@ trait SlotKey {
 impl SlotKey for World<Circle> {
     /// The key a peer stands at.
     fn slot_key(&self, peer: Peer) -> Key {
-        self.topology(peer).unwrap().place.mine()
+        self.topology(peer).expect("it is there").place.mine()
     }
 }
 
@@ -191,6 +191,32 @@ fn what_is_sent_over_a_wire_arrives_in_order_whatever_the_latency() {
         }
     }
     assert!(greetings > 2000, "{greetings} greetings");
+}
+
+#[test]
+fn frames_are_encoded_where_that_is_asked_for_and_nowhere_else() {
+    for (codec, by_hand) in [(Codec::Typed, true), (Codec::Encoded, false)] {
+        let (mut world, peers) = circle(Options { codec, ..Options::seeded(13) }, 4);
+        world.run_for(Duration::from_secs(30));
+        assert!(peers.iter().all(|&peer| !world.topology(peer).unwrap().heard.is_empty()));
+        assert!(peers.iter().all(|&peer| world.topology(peer).unwrap().by_hand == by_hand));
+    }
+}
+
+#[test]
+fn a_timer_fires_whatever_earlier_ones_came_and_went_before_it() {
+    let (mut world, peers) = circle(Options::seeded(12), 6);
+    let before: Vec<u32> = peers.iter().map(|&peer| world.topology(peer).unwrap().greeted).collect();
+    for second in 0..600u32 {
+        // A question's time-out is often due before the next greeting, and is mostly taken back.
+        world.lookup(peers[second as usize % 6], Key::of(&second.to_le_bytes()), 1);
+        world.run_for(Duration::from_secs(1));
+    }
+    for (&peer, before) in peers.iter().zip(before) {
+        let greeted = world.topology(peer).unwrap().greeted - before;
+        // Every five seconds on average, 2.5 to 7.5.
+        assert!((90..150).contains(&greeted), "{peer:?} greeted {greeted} times in ten minutes");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn joined<T: Topology>(options: Options, count: usize, make: impl Fn(Place) -> T
     let mut world = World::new(options);
     let mut peers: Vec<Peer> = Vec::new();
     for _ in 0..count {
-        let peer = world.add(&Terms::default(), &make).unwrap();
+        let peer = world.add(&Terms::default(), &make).expect("the engine takes it");
         world.join(peer, &peers[..peers.len().min(1)]);
         peers.push(peer);
         world.run_for(Duration::from_millis(500));
@@ -29,7 +29,7 @@ fn joined<T: Topology>(options: Options, count: usize, make: impl Fn(Place) -> T
 fn circle(options: Options, count: usize) -> (World<Circle>, Vec<Peer>) {
     let (world, peers) = joined(options, count, Circle::of);
     for &peer in &peers {
-        let known = world.topology(peer).unwrap().others.len();
+        let known = world.topology(peer).expect("it is there").others.len();
         assert_eq!(known, count - 1, "{peer:?} knows everybody in {world:?}");
     }
     (world, peers)

@@ -99,8 +99,23 @@ fn a_report_has_every_field_scripts_depend_on_and_counts_only_the_run() {
     assert!(report.traffic.unwrap().maintenance_bytes_per_peer_s > 0.0);
     let json = serde_json::to_value(&report).unwrap();
     let fields = [
-        "topology", "peers", "seed", "sim_seconds", "events", "events_per_s", "baseline_events_per_s", "wall_s",
-        "peak_rss_bytes", "trace_hash", "lookups", "broadcast", "state", "links", "traffic", "load", "windows",
+        "topology",
+        "peers",
+        "seed",
+        "sim_seconds",
+        "events",
+        "events_per_s",
+        "baseline_events_per_s",
+        "wall_s",
+        "peak_rss_bytes",
+        "trace_hash",
+        "lookups",
+        "broadcast",
+        "state",
+        "links",
+        "traffic",
+        "load",
+        "windows",
     ];
     assert_eq!(json.as_object().unwrap().len(), fields.len());
     assert!(fields.iter().all(|field| json.get(field).is_some()), "{json}");

@@ -24,5 +24,24 @@ pub(super) fn entries() -> Vec<Entry> {
             "Maymounkov & Mazières, Kademlia, IPTPS 2002",
         )
         .iterative(),
+        #[cfg(feature = "hyparview-plumtree")]
+        Entry::of::<crate::mesh::HyParViewPlumtree>(
+            "hyparview-plumtree",
+            Family::Mesh,
+            "Leitão, Pereira & Rodrigues, HyParView, DSN 2007; Epidemic broadcast trees, SRDS 2007",
+        ),
+        #[cfg(feature = "scribe")]
+        Entry::on_base::<crate::tree::scribe::Scribe>(
+            "scribe",
+            Family::Tree,
+            "Castro, Druschel, Kermarrec & Rowstron, Scribe, JSAC 2002",
+            "chord",
+        ),
+        #[cfg(feature = "polyring")]
+        Entry::of::<crate::hybrid::polyring::Polyring>(
+            "polyring",
+            Family::Hybrid,
+            "Jenkov, Polyring P2P network topology, 2021",
+        ),
     ]
 }

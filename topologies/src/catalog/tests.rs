@@ -148,6 +148,10 @@ fn a_name_and_settings_turn_into_a_type_as_they_turn_into_a_value() {
         visit("chord", &[("finger", "3")]),
         Err("chord has no setting \"finger\"; did you mean fingers?".into())
     );
+    assert_eq!(visit("scribe", &[]), Ok((Some(26), Lookup::Recursive)));
+    assert_eq!(visit("scribe", &[("base", "kademlia"), ("k", "3")]), Ok((Some(24), Lookup::Iterative)));
+    assert_eq!(visit("scribe", &[("bass", "-")]), Err("scribe has no setting \"bass\"; did you mean base?".into()));
+    assert!(visit("scribe", &[("base", "hyparview-plumtree")]).is_err_and(|e| e.contains("cannot stand on")));
     for entry in Catalog::standard().entries() {
         assert!(typed::visit::<&str, &str, _>(entry.name, &[], Degree).is_ok(), "{}", entry.name);
     }

@@ -14,8 +14,8 @@
 //! - A node that has not joined answers nothing, and one that does not know its predecessor claims no key but
 //!   those it is told are its own: the last hop carries [route state](last_hop) that names whom the sender passed
 //!   over. Without it, one route in thirty went wrong while a tenth of the peers lay dead.
-//! - A new node tells its predecessor [`Message::Joined`], so that the ring closes in two round trips and not in a
-//!   period.
+//! - Whoever gets a nearer predecessor tells the old one [`Message::Between`], so that the ring closes in a few
+//!   round trips and not in a period for every node of a crowd that joined at once.
 //! - A node that leaves tells both sides [`Message::Leaving`].
 
 mod last_hop;
@@ -54,8 +54,8 @@ pub enum Message {
     Absent,
     /// I think you follow me: I may be your predecessor.
     Notify,
-    /// I joined behind you: I may be your successor.
-    Joined,
+    /// Somebody stands between you and me now: ask me again.
+    Between,
     /// I leave you, and these were my neighbors.
     Leaving {
         /// The peer before.

@@ -135,9 +135,6 @@ impl Chord {
             self.heard = cx.now();
             self.enter(cx);
             self.fix_fingers(cx);
-            if let Some(before) = before {
-                let _ = cx.send(before.guid, Message::Joined);
-            }
         }
         match nearer {
             Some(nearer) => self.ask_closer(nearer.guid, cx),
@@ -157,10 +154,14 @@ impl Chord {
     /// one does not answer.
     fn rectify(&mut self, from: Guid, cx: &mut Context<'_, Self>) {
         let peer = self.table.peer(from);
+        let old = self.table.predecessor().filter(|old| old.guid != from);
         if self.table.is_later(&peer) {
             self.heard = cx.now();
             self.edit(cx, |table| table.set_predecessor(Some(peer)));
-        } else if let Some(old) = self.table.predecessor().filter(|old| old.guid != from) {
+            if let Some(old) = old {
+                let _ = cx.send(old.guid, Message::Between);
+            }
+        } else if let Some(old) = old {
             let ticket = cx.call(old.guid, Message::Ping);
             self.expect(ticket, Awaited::Predecessor(Some(from)));
         }
@@ -214,7 +215,7 @@ impl Chord {
             (Message::Ask, Via::Call(call)) => cx.reply(*call, Message::Absent),
             _ if self.stage != Stage::In || from == cx.me() => {}
             (Message::Notify, _) => self.rectify(from, cx),
-            (Message::Joined, _) if self.table.is_closer(&self.table.peer(from)) => self.ask_closer(from, cx),
+            (Message::Between, _) if self.table.head().is_some_and(|head| head.guid == from) => self.ask_head(cx),
             (Message::Leaving { predecessor, successors }, _) => self.left(from, predecessor, &successors, cx),
             _ => {}
         }

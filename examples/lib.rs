@@ -1,1 +1,0 @@
-//! Shared by nothing: the examples are one file each.

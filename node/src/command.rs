@@ -1,0 +1,21 @@
+//! The commands, one file each; those that look at or steer a running node go through its control socket.
+
+pub(crate) mod change;
+pub(crate) mod demo;
+pub(crate) mod get;
+pub(crate) mod grant;
+pub(crate) mod id;
+pub(crate) mod look;
+pub(crate) mod node;
+pub(crate) mod share;
+pub(crate) mod sim;
+pub(crate) mod verbs;
+
+/// How a command ended, if it did not fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// It did what it was asked for.
+    Done,
+    /// Somebody interrupted it.
+    Interrupted,
+}

@@ -1,0 +1,163 @@
+//! `sim`: topologies in virtual time.
+
+mod run;
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use polymorph::sim::Latency;
+use polymorph::sim::latency::Plane;
+use polymorph::sim::report::Report;
+use polymorph::sim::workload::Sources;
+use polymorph::topologies::catalog::{Catalog, typed};
+use serde_json::json;
+
+use super::Ended;
+use crate::cli::Common;
+
+/// What to simulate.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// Name the topologies with family, paper, settings and defaults
+    #[arg(long)]
+    list: bool,
+    /// The topology
+    #[arg(value_name = "TOPOLOGY", required_unless_present = "list")]
+    topology: Option<String>,
+    /// How many peers
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
+    peers: usize,
+    /// Everything random follows from it
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How long the world runs before anything is measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
+    time: f64,
+    /// A setting of the topology or of its lookups
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// constant:MS, uniform:LOW,HIGH or coords
+    #[arg(long, default_value = "constant:50")]
+    latency: String,
+    /// How many lookups of random keys
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    lookups: usize,
+    /// How many broadcasts are measured
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    broadcasts: usize,
+    /// How many broadcasts go before and are not counted
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    warmup_broadcasts: usize,
+    /// Whether broadcasts always come from the same peer
+    #[arg(long, value_enum, default_value_t = From::One)]
+    sources: From,
+    /// Begin with ideal tables instead of joining one by one
+    #[arg(long)]
+    ideal: bool,
+    /// Encode and decode every frame
+    #[arg(long)]
+    wire: bool,
+    /// Sign with ed25519 instead of a stand-in of the same size
+    #[arg(long)]
+    real_crypto: bool,
+}
+
+/// Who sends broadcasts.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum From {
+    /// Always the same peer
+    One,
+    /// Each time another
+    Random,
+}
+
+impl std::convert::From<From> for Sources {
+    fn from(from: From) -> Self {
+        match from {
+            From::One => Self::One,
+            From::Random => Self::Random,
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    if (0.0..=1e9).contains(&seconds) { Ok(seconds) } else { Err("expected 0 to a billion seconds".into()) }
+}
+
+fn latency(text: &str) -> anyhow::Result<Latency> {
+    let millis = |text: &str| {
+        let millis: f64 = text.parse().with_context(|| format!("{text:?} is no number of milliseconds"))?;
+        if !(0.0..=600_000.0).contains(&millis) {
+            bail!("{millis} ms is out of range; use 0 to 600000");
+        }
+        Ok(Duration::from_secs_f64(millis / 1e3))
+    };
+    match text.split_once(':') {
+        Some(("constant", span)) => Ok(Latency::Constant(millis(span)?)),
+        Some(("uniform", spans)) => {
+            let (low, high) = spans.split_once(',').context("uniform latency needs two bounds: uniform:20,80")?;
+            let (low, high) = (millis(low)?, millis(high)?);
+            if low > high {
+                bail!("uniform:{spans} has its bounds the wrong way round");
+            }
+            Ok(Latency::Uniform { low, high })
+        }
+        None if text == "coords" => Ok(Latency::Coordinates(Plane::default())),
+        _ => bail!("no latency {text:?}; use constant:MS, uniform:LOW,HIGH or coords"),
+    }
+}
+
+/// Lists the topologies, or runs one.
+pub(crate) fn run(arguments: &Arguments, common: &Common) -> anyhow::Result<Ended> {
+    if let Some(name) = arguments.topology.as_deref().filter(|_| !arguments.list) {
+        let pair = |set: &String| {
+            let (key, value) = set.split_once('=').with_context(|| format!("--set {set:?} is not KEY=VALUE"))?;
+            Ok((key.to_owned(), value.to_owned()))
+        };
+        let settings = arguments.set.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?;
+        let latency = latency(&arguments.latency)?;
+        let report = typed::visit(name, &settings, run::Run { name, arguments, latency })??;
+        common.form().say(human(&report), || json!(report));
+        return Ok(Ended::Done);
+    }
+    list(common);
+    Ok(Ended::Done)
+}
+
+/// The figures one looks at first.
+fn human(report: &Report) -> String {
+    let mut lines = vec![format!("{}: {} peers, seed {}", report.topology, report.peers, report.seed)];
+    if let Some(lookups) = &report.lookups {
+        let hops = lookups.hops.as_ref().map_or_else(String::new, |h| format!(", {:.2} hops (p99 {})", h.mean, h.p99));
+        let right = lookups.consistent.map_or_else(String::new, |n| format!(", {n} by the right owner"));
+        lines.push(format!("lookups    {} asked, {} answered{right}{hops}", lookups.count, lookups.ok));
+    }
+    if let Some(cast) = &report.broadcast {
+        let waste = cast.redundancy.map_or_else(String::new, |r| format!(", redundancy {r:.3}"));
+        lines.push(format!("broadcasts {}, reliability {:.4}{waste}", cast.count, cast.reliability));
+    }
+    if let (Some(state), Some(links)) = (&report.state, &report.links) {
+        lines.push(format!("a peer has {:.1} neighbors and {:.1} sessions on average", state.entries_mean, links.mean));
+    }
+    lines.push(format!(
+        "{} events in {:.1} virtual seconds, trace {}",
+        report.events, report.sim_seconds, report.trace_hash
+    ));
+    lines.join("\n")
+}
+
+fn list(common: &Common) {
+    for entry in Catalog::standard().entries() {
+        let settings = entry.settings();
+        let rows = settings.iter().map(|row| format!("\n    {}={}  {}", row.key, row.default, row.help));
+        let human = format!("{} ({})\n    {}{}", entry.name, entry.family, entry.paper, rows.collect::<String>());
+        let rows = || settings.iter().map(|row| json!({ "key": row.key, "default": row.default, "help": row.help }));
+        let json = || {
+            json!({ "topology": entry.name, "family": entry.family.to_string(), "paper": entry.paper,
+                "settings": rows().collect::<Vec<_>>() })
+        };
+        common.form().say(human, json);
+    }
+}

@@ -1,0 +1,171 @@
+//! Who is in a world.
+
+use std::sync::Arc;
+
+use polymorph_core::engine::io::{Attach, AttachError};
+use polymorph_core::engine::{Engine, Slot};
+use polymorph_core::overlay::Place;
+use polymorph_core::topology::model::Census;
+use polymorph_core::{Contact, Guid, OverlayName, Time, Topology};
+
+use super::{Node, Peer, World};
+use crate::mix::bytes32;
+use crate::options::Terms;
+use crate::trace::What;
+
+/// Keep what is drawn for different purposes apart.
+const ENGINES: u64 = 0x656e_6769_6e65;
+
+impl<T: Topology> World<T> {
+    /// A new peer, in no overlay yet.
+    pub fn spawn(&mut self) -> Peer {
+        let number = self.nodes.len() as u32;
+        let (seed, crypto) = (self.options.seed, self.options.crypto);
+        let signer = crypto.signer(seed, number);
+        let (settings, verifier) = (Arc::clone(&self.settings), Arc::clone(&self.verifier));
+        let engine = Engine::new(settings, signer, verifier, bytes32(seed ^ ENGINES, u64::from(number)));
+        let guid = engine.me();
+        let added = self.directory.open().add(guid);
+        debug_assert_eq!(added, number);
+        self.alive += 1;
+        self.trace.note(self.now, number, What::Born, number, 0, 0);
+        self.nodes.push(Node {
+            guid,
+            engine: Some(Box::new(engine)),
+            attached: Vec::new(),
+            wires: Vec::new(),
+            wakes: [Time::MAX; 2],
+            received: 0,
+        });
+        Peer(number)
+    }
+
+    /// Puts a peer into an overlay; it does nothing there until it is told to join. `make` gets the peer's place.
+    ///
+    /// # Errors
+    /// [`AttachError`], as from the engine.
+    ///
+    /// # Panics
+    /// If the peer is gone.
+    pub fn attach(&mut self, peer: Peer, terms: &Terms, make: impl FnOnce(Place) -> T) -> Result<Slot, AttachError> {
+        let node = &mut self.nodes[peer.index()];
+        let overlay = terms.name.id();
+        let topology = make(Place { overlay, me: node.guid });
+        let Terms { name, standing, grant, settings, epoch } = terms.clone();
+        let attach = Attach { name, topology, standing, grant, settings, epoch };
+        let engine = node.engine.as_mut().expect("the peer is there");
+        let slot = engine.attach(self.now, attach, &mut self.ws)?;
+        let known = self.overlays.iter().position(|id| *id == overlay).unwrap_or_else(|| {
+            self.overlays.push(overlay);
+            self.overlays.len() - 1
+        });
+        node.attached.push((slot, known as u16));
+        self.settle(peer.0);
+        Ok(slot)
+    }
+
+    /// A new peer in an overlay. `make` gets the peer's place.
+    ///
+    /// # Errors
+    /// [`AttachError`], as from the engine; the peer is there all the same.
+    pub fn add(&mut self, terms: &Terms, make: impl FnOnce(Place) -> T) -> Result<Peer, AttachError> {
+        let peer = self.spawn();
+        self.attach(peer, terms, make).map(|_| peer)
+    }
+
+    /// All who are there, in the order of coming.
+    pub fn peers(&self) -> impl Iterator<Item = Peer> {
+        self.nodes.iter().zip(0..).filter(|(node, _)| node.engine.is_some()).map(|(_, number)| Peer(number))
+    }
+
+    /// How many are there.
+    #[must_use]
+    pub fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Whether a peer is there: it neither crashed nor left.
+    #[must_use]
+    pub fn is_alive(&self, peer: Peer) -> bool {
+        self.nodes.get(peer.index()).is_some_and(|node| node.engine.is_some())
+    }
+
+    /// Who a peer is.
+    ///
+    /// # Panics
+    /// If no such peer ever was.
+    #[must_use]
+    pub fn guid(&self, peer: Peer) -> Guid {
+        self.nodes[peer.index()].guid
+    }
+
+    /// Which peer this is, dead or alive.
+    #[must_use]
+    pub fn peer(&self, guid: &Guid) -> Option<Peer> {
+        self.directory.open().number(guid).map(Peer)
+    }
+
+    /// How a peer is reached.
+    #[must_use]
+    pub fn contact(&self, peer: Peer) -> Contact {
+        self.directory.open().contact(peer.0)
+    }
+
+    /// A peer's first overlay.
+    ///
+    /// # Panics
+    /// If it is in none.
+    #[must_use]
+    pub fn slot(&self, peer: Peer) -> Slot {
+        self.nodes[peer.index()].attached.first().expect("the peer is in an overlay").0
+    }
+
+    /// A peer's engine; `None` once it is gone.
+    #[must_use]
+    pub fn engine(&self, peer: Peer) -> Option<&Engine<T>> {
+        self.nodes.get(peer.index())?.engine.as_deref()
+    }
+
+    /// A peer's part of its first overlay; `None` once it is gone.
+    #[must_use]
+    pub fn topology(&self, peer: Peer) -> Option<&T> {
+        self.topology_in(peer, self.nodes.get(peer.index())?.attached.first()?.0)
+    }
+
+    /// A peer's part of one of its overlays.
+    #[must_use]
+    pub fn topology_in(&self, peer: Peer, slot: Slot) -> Option<&T> {
+        self.engine(peer)?.topology(slot)
+    }
+
+    /// All who are in an overlay and there, as [`Model`](polymorph_core::topology::model::Model) wants to know.
+    /// Clients are among them if there are any.
+    #[must_use]
+    pub fn census(&self, overlay: &OverlayName) -> Census {
+        let id = overlay.id();
+        let inside = |node: &&Node<T>| {
+            let mut overlays = node.attached.iter().map(|&(_, at)| self.overlays[usize::from(at)]);
+            node.engine.is_some() && overlays.any(|overlay| overlay == id)
+        };
+        Census::new(id, self.nodes.iter().filter(inside).map(|node| node.guid).collect())
+    }
+
+    /// How many neighbors a peer has, in all its overlays.
+    #[must_use]
+    pub fn entries(&self, peer: Peer) -> usize {
+        let count = |engine: &Engine<T>| engine.slots().map(|(slot, _)| engine.neighbors(slot).len()).sum();
+        self.engine(peer).map_or(0, count)
+    }
+
+    /// How many wires a peer has.
+    #[must_use]
+    pub fn links(&self, peer: Peer) -> usize {
+        self.nodes[peer.index()].wires.len()
+    }
+
+    /// How many frames a peer was handed.
+    #[must_use]
+    pub fn received(&self, peer: Peer) -> u32 {
+        self.nodes[peer.index()].received
+    }
+}

@@ -1,0 +1,72 @@
+//! What goes wrong in a world, on purpose.
+
+use core::time::Duration;
+
+use polymorph_core::Topology;
+use polymorph_core::engine::io::Input;
+use polymorph_core::topology::event::Reachability;
+use polymorph_core::wire::Frame;
+
+use super::{Peer, World};
+use crate::faults::Swallow;
+use crate::trace::What;
+
+impl<T: Topology> World<T> {
+    /// A peer's host vanishes, silently: those at the other ends of its wires notice when they send, or when
+    /// [`silence`](crate::Options::silence) is over.
+    pub fn crash(&mut self, peer: Peer) {
+        self.trace.note(self.now, peer.0, What::Crashed, peer.0, 0, 0);
+        self.vanish(peer.0, self.options.silence);
+    }
+
+    /// A peer leaves all its overlays in good order and stops; its wires are closed once everything is written.
+    pub fn leave(&mut self, peer: Peer) {
+        let Some(engine) = self.nodes[peer.index()].engine.as_mut() else { return };
+        self.trace.note(self.now, peer.0, What::Left, peer.0, 0, 0);
+        engine.shutdown(self.now, &mut self.ws);
+        self.settle(peer.0);
+        self.vanish(peer.0, Some(Duration::ZERO));
+    }
+
+    /// Breaks the wires between two peers; both ends notice at once.
+    pub fn sever(&mut self, a: Peer, b: Peer) {
+        let between = self.nodes[a.index()].wires.iter().copied();
+        let cut = between.filter(|&id| self.wires.get(id).is_some_and(|wire| wire.ends.contains(&b.0)));
+        for id in cut.collect::<Vec<_>>() {
+            self.snap(id);
+        }
+    }
+
+    /// Sets these peers apart from all who are not named: nothing passes between the two sides until
+    /// [`heal`](Self::heal). Wires across break like those to a crashed peer. Several calls make several sides.
+    pub fn partition(&mut self, side: &[Peer]) {
+        self.draws += 1;
+        side.iter().for_each(|peer| self.faults.put(peer.0, self.draws as u32));
+        if let Some(silence) = self.options.silence {
+            side.iter().for_each(|peer| self.part(peer.0, silence));
+        }
+    }
+
+    /// Ends all partitions.
+    pub fn heal(&mut self) {
+        self.faults.heal();
+    }
+
+    /// Puts a peer behind a NAT: it can dial, but nobody can dial it. It is told so.
+    pub fn shut(&mut self, peer: Peer) {
+        self.faults.shut(peer.0);
+        self.trace.note(self.now, peer.0, What::Reachable, peer.0, 0, 0);
+        self.feed(peer.0, Input::Reachable(Reachability::Private));
+    }
+
+    /// Lets frames vanish that arrive at a peer and of which `swallow` says so, without anybody noticing.
+    pub fn swallow(&mut self, peer: Peer, swallow: impl FnMut(&Frame<T>) -> bool + Send + 'static) {
+        let swallow: Swallow<T> = Box::new(swallow);
+        self.faults.set_swallow(peer.0, Some(swallow));
+    }
+
+    /// Lets a peer see all its frames again.
+    pub fn unswallow(&mut self, peer: Peer) {
+        self.faults.set_swallow(peer.0, None);
+    }
+}

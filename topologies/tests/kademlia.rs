@@ -1,0 +1,160 @@
+//! Kademlia in virtual time, on the real engine and its iterative lookups.
+
+use std::time::Duration;
+
+use polymorph_core::engine::Outcome;
+use polymorph_core::engine::settings::{Lookup, Overlay};
+use polymorph_core::topology::Topology;
+use polymorph_core::topology::model::Model;
+use polymorph_core::{Guid, Key};
+use polymorph_sim::workload::{self, Lookups};
+use polymorph_sim::{Options, Peer, Terms, World};
+use polymorph_topologies::ring::kademlia::{Config, Kademlia};
+
+fn world(seed: u64) -> World<Kademlia> {
+    println!("seed {seed}");
+    World::new(Options::seeded(seed))
+}
+
+fn terms(lookup: Lookup) -> Terms {
+    Terms { settings: Overlay { lookup, ..Overlay::default() }, ..Terms::default() }
+}
+
+/// Lets peers join one after the other, each through somebody from before.
+fn grow(world: &mut World<Kademlia>, config: &Config, peers: usize, every: Duration) {
+    for number in 0..peers {
+        let terms = terms(Lookup::Iterative);
+        let peer = world.add(&terms, |place| Kademlia::new(config, place)).expect("it is taken");
+        let seeds: Vec<Peer> = (number > 0).then(|| Peer((number * 7919 % number.max(1)) as u32)).into_iter().collect();
+        world.join(peer, &seeds);
+        world.run_for(every);
+    }
+}
+
+fn assert_all_right(world: &mut World<Kademlia>, config: &Config, count: usize) -> f64 {
+    let plan = Lookups { count, every: Duration::from_millis(20), ..Lookups::default() };
+    let lookups = workload::lookups(world, &Terms::default().name, &plan, workload::owner_of::<Kademlia>(config));
+    println!("{lookups:?}");
+    assert_eq!((lookups.ok, lookups.consistent), (count, Some(count)));
+    lookups.hops.expect("some ended").mean
+}
+
+/// Asks for the k nearest to random keys; they must be the k nearest there are.
+fn assert_exact_sets(world: &mut World<Kademlia>, config: &Config, count: usize) {
+    let overlay = Terms::default().name;
+    let census = world.census(&overlay);
+    let peers: Vec<Peer> = world.peers().collect();
+    for number in 0..count {
+        let peer = peers[number * 31 % peers.len()];
+        let key = Key::of(&(number as u64).to_le_bytes());
+        let ticket = world.lookup(peer, key, config.k);
+        world.run_for(Duration::from_secs(20));
+        let ended = world.take_ended(peer, ticket).expect("it ended");
+        let Outcome::Found { peers: found, .. } = ended.outcome else { panic!("{:?}", ended.outcome) };
+        let mut nearest = census.ring.clone();
+        nearest.sort_by_key(|(position, _)| position.xor(&key));
+        let nearest: Vec<Guid> = nearest.into_iter().take(config.k).map(|(_, guid)| guid).collect();
+        assert_eq!(found, nearest, "lookup {number} by {peer:?}");
+    }
+}
+
+#[test]
+fn ideal_tables_find_the_nearest_with_about_one_question_for_each() {
+    let (config, mut world) = (Config::default(), world(1));
+    world.ideal(&terms(Lookup::Iterative), &config, 1000).expect("Kademlia knows its ideal tables");
+    let before = *world.traffic();
+    let count = 500;
+    assert_all_right(&mut world, &config, count);
+    let questions = world.traffic().since(&before).frames("find") as f64 / count as f64;
+    println!("{questions:.1} questions for each lookup");
+    // With k = 20 and α = 3 an idealized computation needs 21.5 at a thousand peers.
+    assert!((questions - 21.5).abs() < 2.0);
+    assert_exact_sets(&mut world, &config, 50);
+}
+
+#[test]
+fn two_hundred_join_one_by_one_and_find_exactly_the_nearest() {
+    let (config, mut world) = (Config::default(), world(2));
+    grow(&mut world, &config, 200, Duration::from_secs(2));
+    world.run_for(Duration::from_secs(30));
+    assert_all_right(&mut world, &config, 500);
+    assert_exact_sets(&mut world, &config, 50);
+}
+
+#[test]
+fn a_crowd_that_joins_at_once_through_one_seed_finds_its_way() {
+    let (config, mut world) = (Config::default(), world(3));
+    grow(&mut world, &config, 1, Duration::ZERO);
+    for _ in 0..150 {
+        let peer = world.add(&terms(Lookup::Iterative), |place| Kademlia::new(&config, place)).expect("it is taken");
+        world.join(peer, &[Peer(0)]);
+    }
+    world.run_for(Duration::from_secs(300));
+    assert!(world.peers().all(|peer| !world.topology(peer).expect("alive").addresses().is_empty()));
+    assert_all_right(&mut world, &config, 300);
+}
+
+#[test]
+fn lookups_go_round_a_fifth_that_crashed_and_the_dead_are_forgotten() {
+    let config = Config { refresh: Duration::from_secs(600), ..Config::default() };
+    let mut world = world(4);
+    let peers = world.ideal(&terms(Lookup::Iterative), &config, 400).expect("Kademlia knows its ideal tables");
+    for &peer in peers.iter().step_by(5) {
+        world.crash(peer);
+    }
+    assert_all_right(&mut world, &config, 300);
+    world.run_for(Duration::from_secs(Kademlia::claims(&config, 400).quiet));
+    let entries = |peer: &Peer| world.topology(*peer).map(Topology::neighbors).unwrap_or_default();
+    let all: Vec<Guid> = peers.iter().flat_map(entries).map(|neighbor| neighbor.peer).collect();
+    let dead = all.iter().filter(|guid| world.peer(guid).is_none_or(|peer| !world.is_alive(peer))).count();
+    println!("{dead} of {} entries are dead", all.len());
+    assert!(dead * 20 < all.len(), "more than one in twenty");
+}
+
+#[test]
+fn a_recursive_lookup_comes_nearer_with_every_hop() {
+    let (config, mut world) = (Config::default(), world(5));
+    world.ideal(&terms(Lookup::Recursive), &config, 1000).expect("Kademlia knows its ideal tables");
+    let hops = assert_all_right(&mut world, &config, 1000);
+    assert!(hops < 3.0, "{hops} hops");
+}
+
+#[test]
+fn a_node_whose_line_was_cut_finds_back_through_those_it_lost() {
+    let (config, mut world) = (Config::default(), world(6));
+    let peers = world.ideal(&terms(Lookup::Iterative), &config, 30).expect("Kademlia knows its ideal tables");
+    world.partition(&[peers[0]]);
+    // It tries everybody in vain, and forgets them one by one.
+    for number in 0..60_u64 {
+        world.lookup(peers[0], Key::of(&number.to_le_bytes()), 20);
+        world.run_for(Duration::from_secs(10));
+    }
+    assert!(world.topology(peers[0]).expect("alive").neighbors().is_empty());
+    world.heal();
+    world.run_for(Duration::from_secs(600));
+    assert_exact_sets(&mut world, &config, 30);
+}
+
+#[test]
+fn a_wire_that_breaks_does_not_cost_a_peer_its_place() {
+    let (config, mut world) = (Config::default(), world(8));
+    grow(&mut world, &config, 20, Duration::from_secs(2));
+    let known = |world: &World<Kademlia>, peer| world.topology(peer).expect("alive").neighbors().len();
+    let before = known(&world, Peer(3));
+    let linked: Vec<Peer> = world.peers().filter(|&peer| peer != Peer(3)).collect();
+    linked.into_iter().for_each(|peer| world.sever(Peer(3), peer));
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(known(&world, Peer(3)), before);
+}
+
+#[test]
+fn the_same_seed_goes_the_same_way() {
+    let run = || {
+        let (config, mut world) = (Config::default(), world(7));
+        grow(&mut world, &config, 40, Duration::from_millis(300));
+        world.crash(Peer(7));
+        world.run_for(Duration::from_secs(60));
+        world.trace_hash()
+    };
+    assert_eq!(run(), run());
+}
