@@ -45,6 +45,30 @@ pub(super) struct Standby<T: Topology> {
     pub(super) frames: Vec<Frame<T>>,
 }
 
+/// How fast a peer takes what is sent to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flow {
+    since: Time,
+    bytes: u32,
+    rate: Option<u64>,
+}
+
+impl Flow {
+    /// The wire took so many bytes. A rate is that of the last whole second or more in which something was taken.
+    pub(super) fn drained(&mut self, now: Time, bytes: u32) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let span = now.since(self.since);
+        if span >= core::time::Duration::from_secs(1) {
+            self.rate = (self.since > Time::ZERO).then(|| (f64::from(self.bytes) / span.as_secs_f64()) as u64);
+            (self.since, self.bytes) = (now, 0);
+        }
+    }
+
+    pub(super) fn rate(&self) -> Option<u64> {
+        self.rate
+    }
+}
+
 /// One overlay between this node and a peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeerOverlay {
@@ -62,6 +86,8 @@ pub(super) struct PeerOverlay {
     pub(super) their_tag: u32,
     pub(super) agreed: bool,
     pub(super) member: bool,
+    /// Which version of the topology's messages was agreed on, as an index into this node's list.
+    pub(super) protocol: u8,
     /// Bytes sent for which no credit came back, received that were not taken in, taken in and not yet told.
     pub(super) sent: u32,
     pub(super) received: u32,
@@ -82,6 +108,7 @@ impl PeerOverlay {
             their_tag: 0,
             agreed: false,
             member: false,
+            protocol: 0,
             sent: 0,
             received: 0,
             owed: 0,
@@ -121,6 +148,9 @@ pub(super) struct Peer<T: Topology> {
     /// Bytes waiting here or in the driver's queue.
     pub(super) queued: usize,
     pub(super) rtt: Rtt,
+    /// The round-trip time topologies were last told of.
+    pub(super) told_rtt: core::time::Duration,
+    pub(super) flow: Flow,
     pub(super) faults: u32,
     pub(super) used: Time,
     /// Whether a timer will look at the session.
@@ -229,6 +259,8 @@ impl<T: Topology> Peers<T> {
             waiting: Vec::new(),
             queued: 0,
             rtt: Rtt::default(),
+            told_rtt: core::time::Duration::ZERO,
+            flow: Flow::default(),
             faults: 0,
             used: Time::ZERO,
             watched: false,

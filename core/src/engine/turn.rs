@@ -197,8 +197,7 @@ impl<T: Topology> Turn<'_, T> {
             }
         }
         for slot in self.slots() {
-            loop {
-                let Some((topology, mut desk)) = self.open(slot) else { break };
+            while let Some((topology, mut desk)) = self.open(slot) {
                 let Some((handle, timer)) = desk.state.timers.pop(now) else { break };
                 match timer {
                     OverlayTimer::Topology(timer) => {
@@ -361,9 +360,10 @@ impl<T: Topology> Turn<'_, T> {
 
     /// A queue grew shorter: whoever was told "busy" may try again.
     pub(super) fn drained(&mut self, peer: Guid, bytes: u32) {
-        let limit = self.node.settings.queue_bytes;
+        let (now, limit) = (self.now, self.node.settings.queue_bytes);
         let Some(entry) = self.node.peers.get_mut(&peer) else { return };
         entry.queued = entry.queued.saturating_sub(bytes as usize);
+        entry.flow.drained(now, bytes);
         if entry.queued <= limit / 2 && entry.overlays.iter().any(|o| o.refused) {
             let slots: Vec<Slot> = entry.overlays.iter().filter(|o| o.refused).map(|o| o.slot).collect();
             slots.into_iter().for_each(|slot| self.writable(slot, peer));

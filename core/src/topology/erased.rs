@@ -65,6 +65,7 @@ trait Erased: Send {
     fn admits(&self, guid: Guid, address: &Bytes, proof: &[u8]) -> bool;
     fn route(&self, query: &Query<'_, Boxed>, route: &mut Route);
     fn spread(&self, spread: &Spread, to: &mut Vec<Guid>);
+    fn protocols(&self) -> Vec<String>;
     fn proof(&self) -> Bytes;
     fn lanes(&self) -> u32;
     fn breadth(&self) -> usize;
@@ -176,6 +177,10 @@ impl<T: Topology> Erased for Shadow<T> {
         self.0.spread(spread, to);
     }
 
+    fn protocols(&self) -> Vec<String> {
+        self.0.protocols()
+    }
+
     fn proof(&self) -> Bytes {
         self.0.proof()
     }
@@ -230,6 +235,9 @@ impl Topology for Boxed {
         self.0.lanes()
     }
 
+    fn protocols(&self) -> Vec<String> {
+        self.0.protocols()
+    }
     fn breadth(&self) -> usize {
         self.0.breadth()
     }

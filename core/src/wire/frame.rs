@@ -103,6 +103,8 @@ pub struct Shared {
     pub standing: Standing,
     /// The lanes on which the sender holds the link.
     pub lanes: u32,
+    /// The versions of the topology's messages the sender speaks, the newest first.
+    pub protocols: Vec<String>,
     /// The signed form, where the overlay has an authority or addresses.
     pub membership: Option<Box<Membership>>,
 }

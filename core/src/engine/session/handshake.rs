@@ -18,6 +18,8 @@ use crate::topology::question::Lane;
 use crate::wire::frame::{Body, Goodbye, Offer, Proof, Shared};
 use crate::{Guid, Time};
 
+/// How many versions a peer may list.
+const MAX_PROTOCOLS: usize = 32;
 /// How many offers a peer may make on one session.
 const MAX_OFFERS: u32 = 256;
 
@@ -73,6 +75,7 @@ impl<T: Topology> Turn<'_, T> {
             epoch: state.epoch.into(),
             standing: state.standing,
             lanes,
+            protocols: state.protocols.clone(),
             membership,
         })
     }
@@ -163,7 +166,9 @@ impl<T: Topology> Turn<'_, T> {
         if theirs.tag == 0 || !self.proves(slot, guid, &theirs, nonce) {
             return false;
         }
+        let dialed = self.node.peers.get(&guid).map(|p| p.link);
         let Some((topology, mut desk)) = self.open(slot) else { return false };
+        let Some(protocol) = common(&desk.state.protocols, &theirs.protocols, dialed) else { return false };
         let mut standing = theirs.standing;
         let authority = matches!(desk.state.name.admission(), crate::Admission::Authority(_));
         if authority || theirs.membership.is_some() {
@@ -177,6 +182,7 @@ impl<T: Topology> Turn<'_, T> {
         overlay.their_tag = theirs.tag;
         overlay.theirs = theirs.lanes;
         overlay.member = standing == Standing::Member;
+        overlay.protocol = protocol;
         true
     }
 
@@ -292,4 +298,13 @@ fn other(dialer: Dialer) -> Dialer {
         Dialer::Me => Dialer::Peer,
         Dialer::Peer => Dialer::Me,
     }
+}
+
+/// The version of a topology's messages that two nodes speak: the first of the dialer's list that the other has too.
+/// As an index into this node's list.
+fn common(mine: &[String], theirs: &[String], link: Option<Link>) -> Option<u8> {
+    let dialed = matches!(link, Some(Link::Open(wire)) if wire.dialer == Dialer::Me);
+    let (lead, other) = if dialed { (mine, theirs) } else { (theirs, mine) };
+    let agreed = lead.iter().take(MAX_PROTOCOLS).find(|version| other.contains(version))?;
+    mine.iter().position(|version| version == agreed).and_then(|at| u8::try_from(at).ok())
 }
