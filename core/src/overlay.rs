@@ -271,9 +271,8 @@ impl Membership {
         if self.signed.len() > MAX_MEMBERSHIP_BYTES {
             return Err(MembershipError::Malformed);
         }
-        let claim = match postcard::take_from_bytes::<Claim>(&self.signed) {
-            Ok((claim, [])) => claim,
-            _ => return Err(MembershipError::Malformed),
+        let Ok((claim, [])) = postcard::take_from_bytes::<Claim>(&self.signed) else {
+            return Err(MembershipError::Malformed);
         };
         if claim.overlay != overlay.id() {
             return Err(MembershipError::OtherOverlay);

@@ -3,7 +3,6 @@
 
 use core::time::Duration;
 
-use polymorph_core::engine::io::Command;
 use polymorph_core::topology::model::Model;
 use polymorph_sim::workload::{Broadcasts, Meter, Sources, broadcasts};
 use polymorph_sim::{Options, Peer, Terms, World};

@@ -1,5 +1,7 @@
 //! What a topology asks for, carried out; and sending, which everything else here rests on.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 
 use super::calls::Waits;
@@ -155,10 +157,8 @@ impl<T: Topology> Desk<'_, T> {
         let missing = required != 0 && !agreed;
         match entry.link {
             Link::None if missing => self.dial(peer),
-            Link::Open(wire) if missing && wire.agreed && entry.offer.is_none() => {
-                if bit != APPLICATION {
-                    self.tell(Lane(bit.trailing_zeros() as u8), Event::DialFailed { peer });
-                }
+            Link::Open(wire) if missing && wire.agreed && entry.offer.is_none() && bit != APPLICATION => {
+                self.tell(Lane(bit.trailing_zeros() as u8), Event::DialFailed { peer });
             }
             Link::Open(_) if agreed => self.say_interest(peer),
             _ => {}
@@ -290,7 +290,8 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
             }
             Action::Want { peer, hold } => self.hold(peer, lane.bit(), Some(hold)),
             Action::Unwant { peer } => self.hold(peer, lane.bit(), None),
-            Action::Set { timer, after } => self.set_timer(timer, self.now + after),
+            // Never at once: a topology that sets a timer whenever it fires must let time go on.
+            Action::Set { timer, after } => self.set_timer(timer, self.now + after.max(Duration::from_nanos(1))),
             Action::Cancel { timer } => {
                 if let Some(handle) = self.state.set.remove(&timer) {
                     self.state.timers.remove(handle);

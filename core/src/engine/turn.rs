@@ -197,8 +197,7 @@ impl<T: Topology> Turn<'_, T> {
             }
         }
         for slot in self.slots() {
-            loop {
-                let Some((topology, mut desk)) = self.open(slot) else { break };
+            while let Some((topology, mut desk)) = self.open(slot) {
                 let Some((handle, timer)) = desk.state.timers.pop(now) else { break };
                 match timer {
                     OverlayTimer::Topology(timer) => {

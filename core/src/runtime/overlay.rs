@@ -247,6 +247,12 @@ impl Overlay {
         self.standing
     }
 
+    /// Its number on this node, as [`PeerInfo`](crate::engine::metrics::PeerInfo) lists it.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
     /// The node it runs on.
     #[must_use]
     pub fn node(&self) -> &Node {
