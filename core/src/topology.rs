@@ -124,6 +124,13 @@ pub trait Topology: Send + Sized + 'static {
         question::Lane::default()
     }
 
+    /// A message of this topology came to be passed on: an erased one finds out what a decoded message mentions. Not
+    /// for authors to change.
+    #[doc(hidden)]
+    fn complete(&self, message: &mut Self::Message) {
+        let _ = message;
+    }
+
     /// The Guids inside a message, found by serde. Not for authors to change.
     #[doc(hidden)]
     fn mentions(message: &Self::Message, found: &mut Vec<Guid>) {

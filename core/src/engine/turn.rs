@@ -155,8 +155,8 @@ impl<T: Topology> Turn<'_, T> {
         let Some((_, mut desk)) = self.open(slot) else { return };
         match frame.body {
             Body::Routed(mut routed) => {
+                // `before` still holds the state with which this hop asks for another way.
                 routed.hops = routed.hops.saturating_sub(1);
-                routed.state = core::mem::take(&mut routed.before);
                 let without = vec![peer];
                 desk.ws.todo.push_back(Todo::Reroute { slot, routed, payload: frame.payload, from: None, without });
             }
