@@ -285,6 +285,7 @@ impl<T: Topology> Turn<'_, T> {
         {
             self.close(guid, wire.conn, Goodbye::Leaving);
         }
+        self.reroute_waiting(guid);
         let slots = self.slots();
         slots.into_iter().for_each(|slot| self.gone(slot, guid, why));
         self.end_wire(guid);
@@ -310,6 +311,7 @@ impl<T: Topology> Turn<'_, T> {
         if peer.standby.is_some() {
             return self.promote(guid);
         }
+        self.reroute_waiting(guid);
         for slot in self.slots() {
             let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) else { continue };
             let lanes = overlay.required | overlay.cached;
@@ -321,6 +323,24 @@ impl<T: Topology> Turn<'_, T> {
         }
         self.fail_waiting(guid);
         self.node.peers.tidy(&guid);
+    }
+
+    /// What waits for a peer and will take another way is no longer that peer's to answer.
+    fn reroute_waiting(&mut self, guid: Guid) {
+        let Some(peer) = self.node.peers.get(&guid) else { return };
+        let routed: Vec<(Slot, u32)> = (peer.waiting.iter())
+            .filter_map(|(slot, frame)| match &frame.body {
+                Body::Routed(routed) => Some((*slot, routed.id)),
+                _ => None,
+            })
+            .collect();
+        for (slot, id) in routed {
+            if let Some((_, desk)) = self.open(slot)
+                && let Some(pending) = desk.state.pending.get_mut(&id)
+            {
+                pending.peer = None;
+            }
+        }
     }
 
     pub(super) fn dial_overdue(&mut self, guid: Guid) {
