@@ -99,6 +99,13 @@ pub trait Topology: Send + Sized + 'static {
         Distance::MAX
     }
 
+    /// The versions of its messages it speaks, the newest first. Two nodes agree on the first of the dialer's list
+    /// that the other speaks too, see [`Facts::protocol`](event::Facts::protocol); without one in common they do not
+    /// share the overlay.
+    fn protocols(&self) -> Vec<String> {
+        vec!["1".into()]
+    }
+
     /// What proves the addresses to [`admits`](Self::admits) at the peers, such as an assigner's signature.
     fn proof(&self) -> bytes::Bytes {
         bytes::Bytes::new()
@@ -121,6 +128,13 @@ pub trait Topology: Send + Sized + 'static {
     #[doc(hidden)]
     fn weight(message: &Self::Message) -> usize {
         crate::wire::survey::encoded_len(message)
+    }
+
+    /// A message of this topology came to be passed on: an erased one finds out what a decoded message mentions. Not
+    /// for authors to change.
+    #[doc(hidden)]
+    fn complete(&self, message: &mut Self::Message) {
+        let _ = message;
     }
 
     /// The Guids inside a message, found by serde. Not for authors to change.

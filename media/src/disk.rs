@@ -73,7 +73,9 @@ impl Draft {
         self.file.sync_all()?;
         fs::rename(&self.path, place)?;
         self.path = PathBuf::new();
-        sync_dir(place.parent().unwrap_or(Path::new(".")))
+        // The parent of a bare name is the empty path, which means here.
+        let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_dir(parent.unwrap_or(Path::new(".")))
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`wire`], [`serve`](mod@serve) | what goes over a bulk stream, and the providing side of it |
 //! | [`provider`], [`fetch`](mod@fetch) | who has it, and the fetching side |
 //! | [`package`], [`seal`] | a manifest of titled items, and a signature beside it |
+//! | [`samples`] | six small files to try it with |
 //! | [`link`] | one word that says what to fetch and where to begin |
 //!
 //! **No byte is written under its name that was not checked against the hash asked for**, and a byte is hashed once
@@ -22,6 +23,7 @@ pub mod limit;
 pub mod link;
 pub mod package;
 pub mod provider;
+pub mod samples;
 pub mod seal;
 pub mod serve;
 pub mod store;

@@ -49,7 +49,7 @@ enum Command {
     /// Make a package of files and folders, and stay up to serve it
     Share(command::share::Arguments),
     /// Find, fetch and verify what a link names; resumes what was begun
-    Get(command::get::Arguments),
+    Get(Box<command::get::Arguments>),
     /// Ask a running node who owns a key
     Lookup(command::verbs::Lookup),
     /// Send a message to a peer through a running node
@@ -71,7 +71,7 @@ enum Command {
     /// Sign a grant that lets a node into an overlay of which this node is the authority
     Grant(command::grant::Arguments),
     /// Topologies in virtual time
-    Sim(command::sim::Arguments),
+    Sim(Box<command::sim::Arguments>),
     /// Several real nodes in this process show what there is
     Demo(command::demo::Arguments),
 }
@@ -82,7 +82,7 @@ impl Command {
             Self::Id => command::id::run(common),
             Self::Node(arguments) => command::node::run(arguments, common, interrupt).await,
             Self::Share(arguments) => command::share::run(arguments, common, interrupt).await,
-            Self::Get(arguments) => command::get::run(arguments, common, interrupt).await,
+            Self::Get(arguments) => command::get::run(*arguments, common, interrupt).await,
             Self::Lookup(arguments) => command::verbs::lookup(arguments, common, interrupt).await,
             Self::Send(arguments) => command::verbs::send(arguments, common, interrupt).await,
             Self::Publish(arguments) => command::verbs::publish(arguments, common, interrupt).await,
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        clap::CommandFactory::command().debug_assert();
+        <Cli as clap::CommandFactory>::command().debug_assert();
         let _: Cli = Cli::try_parse_from(["polymorph", "id", "--json"]).unwrap();
     }
 }

@@ -25,11 +25,6 @@ impl Interrupt {
     pub(crate) async fn wait(&self) {
         self.0.cancelled().await;
     }
-
-    /// What ends with the program.
-    pub(crate) fn token(&self) -> &CancellationToken {
-        &self.0
-    }
 }
 
 #[cfg(unix)]

@@ -1,5 +1,7 @@
 //! The topologies that the simulator runs, on 32 real nodes over loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! Two real nodes over every kind of wire.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::time::Duration;
 
 use bytes::Bytes;

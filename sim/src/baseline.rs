@@ -1,11 +1,11 @@
 //! What this machine can do at all: the yardstick that stands beside every measured rate of events.
 
 use core::time::Duration;
-use std::time::Instant;
 
 use polymorph_core::Time;
 
 use crate::mix::{below, mix};
+use crate::stopwatch::Stopwatch;
 use crate::wheel::Wheel;
 
 /// Words of the memory that stands for a peer: 4 KiB, about what one of a large world really has.
@@ -25,7 +25,7 @@ pub fn events_per_s(peers: u32, events: u32) -> f64 {
     let mut wheel = Wheel::new();
     let period = PERIOD.as_nanos() as u64;
     (0..peers).for_each(|peer| wheel.push(Time(below(mix(1, peer.into()), 2 * period)), peer));
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     let mut sum = 0;
     for event in 0..events {
         let Some((at, _)) = wheel.pop() else { break };

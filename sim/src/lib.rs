@@ -23,6 +23,7 @@ mod mix;
 pub mod options;
 pub mod report;
 mod slab;
+mod stopwatch;
 pub mod trace;
 pub mod traffic;
 pub mod wheel;

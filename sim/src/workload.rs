@@ -1,7 +1,6 @@
 //! What applications of a world do while it is measured: lookups and broadcasts, all drawn from the seed.
 
 use core::time::Duration;
-use std::time::Instant;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
@@ -13,6 +12,7 @@ use polymorph_core::{Guid, Key, OverlayName, Time, Topology};
 
 use crate::mix::{below, bytes32, mix};
 use crate::report::{self, Load, Percentiles, Quantiles, Rates, Report, Spread, State};
+use crate::stopwatch::Stopwatch;
 use crate::traffic::Traffic;
 use crate::witness::Tally;
 use crate::world::{Peer, World};
@@ -230,7 +230,7 @@ fn count_copies<T: Topology>(world: &World<T>, sent: &[([u8; 8], usize)], traffi
 #[derive(Debug)]
 pub struct Meter {
     at: Time,
-    wall: Instant,
+    wall: Stopwatch,
     events: u64,
     traffic: Traffic,
     received: Vec<u32>,
@@ -242,7 +242,7 @@ impl Meter {
     pub fn start<T: Topology>(world: &World<T>) -> Self {
         Self {
             at: world.now(),
-            wall: Instant::now(),
+            wall: Stopwatch::start(),
             events: world.events(),
             traffic: *world.traffic(),
             received: world.peers().map(|peer| world.received(peer)).collect(),

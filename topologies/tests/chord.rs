@@ -244,6 +244,18 @@ fn keys_are_found_while_peers_come_and_crash_all_the_time() {
 }
 
 #[test]
+fn wires_that_break_now_and_then_hurt_nobody() {
+    let config = Config::default();
+    println!("seed 11");
+    let options = Options { wire_life: Some(Duration::from_secs(60)), ..Options::seeded(11) };
+    let mut world: World<Chord> = World::new(options);
+    world.ideal(&Terms::default(), &config, 100).expect("Chord knows its ideal tables");
+    world.run_for(Duration::from_secs(300));
+    check_invariants(&world);
+    assert_all_right(&mut world, &config, 500);
+}
+
+#[test]
 fn the_same_seed_goes_the_same_way() {
     let run = || {
         let (config, mut world) = (Config::default(), world(9));

@@ -136,6 +136,18 @@ fn a_node_whose_line_was_cut_finds_back_through_those_it_lost() {
 }
 
 #[test]
+fn a_wire_that_breaks_does_not_cost_a_peer_its_place() {
+    let (config, mut world) = (Config::default(), world(8));
+    grow(&mut world, &config, 20, Duration::from_secs(2));
+    let known = |world: &World<Kademlia>, peer| world.topology(peer).expect("alive").neighbors().len();
+    let before = known(&world, Peer(3));
+    let linked: Vec<Peer> = world.peers().filter(|&peer| peer != Peer(3)).collect();
+    linked.into_iter().for_each(|peer| world.sever(Peer(3), peer));
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(known(&world, Peer(3)), before);
+}
+
+#[test]
 fn the_same_seed_goes_the_same_way() {
     let run = || {
         let (config, mut world) = (Config::default(), world(7));

@@ -10,6 +10,7 @@ use super::state::OverlayTimer;
 use super::timers::Handle;
 use super::turn::Todo;
 use crate::topology::Topology;
+use crate::topology::context::Host as _;
 use crate::topology::event::{Event, Ticket};
 use crate::topology::question::Lane;
 use crate::wire::frame::{Answer, Body};
@@ -100,11 +101,26 @@ impl<T: Topology> Desk<'_, T> {
             && pending.sent >= peer.since()
         {
             peer.rtt.sample(self.now.since(pending.sent));
+            self.tell_facts(*from);
         }
         if let Waits::Ping { ticket } = pending.waits {
             self.done(ticket, Outcome::Pong(self.now.since(pending.sent)));
         }
         Some(pending.waits)
+    }
+
+    /// Tells whoever has to do with a peer that its round-trip time was measured, or became another.
+    fn tell_facts(&mut self, from: Guid) {
+        let slot = self.slot();
+        let Some(peer) = self.node.peers.get_mut(&from) else { return };
+        let Some(rtt) = peer.rtt.smoothed() else { return };
+        let lanes = peer.overlay(slot).map_or(0, |o| o.required | o.cached | o.theirs) & self.state.lanes;
+        if rtt <= peer.told_rtt * 3 / 2 && rtt >= peer.told_rtt * 2 / 3 || lanes == 0 {
+            return;
+        }
+        peer.told_rtt = rtt;
+        let facts = self.facts(&from);
+        super::peers::lanes(lanes).for_each(|lane| self.tell(lane, Event::Facts { peer: from, facts }));
     }
 
     /// No answer came: time ran out, the link broke, or nothing was sent.

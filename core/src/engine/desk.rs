@@ -1,9 +1,11 @@
 //! What a topology asks for, carried out; and sending, which everything else here rests on.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 
 use super::calls::Waits;
-use super::io::{Class, Output, Watch};
+use super::io::{Class, Dialer, Output, Watch};
 use super::lookup::Asker;
 use super::peers::{APPLICATION, Link};
 use super::state::{NodeState, OverlayTimer, State};
@@ -334,7 +336,8 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
             }
             Action::Want { peer, hold } => self.hold(peer, lane.bit(), Some(hold)),
             Action::Unwant { peer } => self.hold(peer, lane.bit(), None),
-            Action::Set { timer, after } => self.set_timer(timer, self.now + after),
+            // Never at once: a topology that sets a timer whenever it fires must let time go on.
+            Action::Set { timer, after } => self.set_timer(timer, self.now + after.max(Duration::from_nanos(1))),
             Action::Cancel { timer } => {
                 if let Some(handle) = self.state.set.remove(&timer) {
                     self.state.timers.remove(handle);
@@ -373,8 +376,18 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
 
     fn facts(&self, peer: &Guid) -> Facts {
         let known = self.node.peers.get(peer);
-        let mine = if *peer == self.node.me { self.node.reachability } else { Reachability::Unknown };
-        Facts { rtt: known.and_then(|p| p.rtt.smoothed()), rate: None, reachability: mine }
+        let reachability = match known.map(|p| p.link) {
+            _ if *peer == self.node.me => self.node.reachability,
+            // Whom this node dialed, others can dial too.
+            Some(Link::Open(wire)) if wire.dialer == Dialer::Me => Reachability::Public,
+            _ => Reachability::Unknown,
+        };
+        Facts {
+            rtt: known.and_then(|p| p.rtt.smoothed()),
+            rate: known.and_then(|p| p.flow.rate()),
+            reachability,
+            protocol: known.and_then(|p| p.overlay(self.state.slot)).map_or(0, |o| o.protocol.into()),
+        }
     }
 
     fn below(&self) -> Option<&dyn Below> {

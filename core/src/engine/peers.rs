@@ -47,6 +47,30 @@ pub(super) struct Standby<T: Topology> {
     pub(super) frames: Vec<Frame<T>>,
 }
 
+/// How fast a peer takes what is sent to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flow {
+    since: Time,
+    bytes: u32,
+    rate: Option<u64>,
+}
+
+impl Flow {
+    /// The wire took so many bytes. A rate is that of the last whole second or more in which something was taken.
+    pub(super) fn drained(&mut self, now: Time, bytes: u32) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let span = now.since(self.since);
+        if span >= core::time::Duration::from_secs(1) {
+            self.rate = (self.since > Time::ZERO).then(|| (f64::from(self.bytes) / span.as_secs_f64()) as u64);
+            (self.since, self.bytes) = (now, 0);
+        }
+    }
+
+    pub(super) fn rate(&self) -> Option<u64> {
+        self.rate
+    }
+}
+
 /// One overlay between this node and a peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeerOverlay {
@@ -68,6 +92,8 @@ pub(super) struct PeerOverlay {
     pub(super) until: Time,
     /// How many bytes it lets come before it took them in.
     pub(super) credit: u32,
+    /// Which version of the topology's messages was agreed on, as an index into this node's list.
+    pub(super) protocol: u8,
     /// Bytes sent for which no credit came back, received that were not taken in, taken in and not yet told.
     pub(super) sent: u32,
     pub(super) received: u32,
@@ -90,6 +116,7 @@ impl PeerOverlay {
             member: false,
             until: Time::MAX,
             credit: 0,
+            protocol: 0,
             sent: 0,
             received: 0,
             owed: 0,
@@ -129,6 +156,9 @@ pub(super) struct Peer<T: Topology> {
     /// Bytes in the driver's queue of the open wire.
     pub(super) queued: usize,
     pub(super) rtt: Rtt,
+    /// The round-trip time topologies were last told of.
+    pub(super) told_rtt: core::time::Duration,
+    pub(super) flow: Flow,
     pub(super) faults: u32,
     pub(super) used: Time,
     /// When a frame last came over the open wire.
@@ -263,6 +293,8 @@ impl<T: Topology> Peers<T> {
             waiting: Waiting::new(),
             queued: 0,
             rtt: Rtt::default(),
+            told_rtt: core::time::Duration::ZERO,
+            flow: Flow::default(),
             faults: 0,
             used: Time::ZERO,
             heard: Time::ZERO,

@@ -60,6 +60,9 @@ impl<T: Topology> Desk<'_, T> {
             return self.no_way(&routed, Some(from));
         }
         routed.before = core::mem::take(&mut routed.state);
+        if let What::Message(message) = &mut routed.what {
+            topology.complete(message);
+        }
         self.forward(topology, routed, payload, Some(from), &[]);
     }
 

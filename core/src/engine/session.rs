@@ -204,6 +204,7 @@ impl<T: Topology> Turn<'_, T> {
         if let Some(Link::Open(wire)) = self.node.peers.get(&guid).map(|p| p.link) {
             self.close(guid, wire.conn, Goodbye::Leaving);
         }
+        self.reroute_waiting(guid);
         let slots = self.slots();
         slots.into_iter().for_each(|slot| self.gone(slot, guid, why));
         self.end_wire(guid);
@@ -224,10 +225,29 @@ impl<T: Topology> Turn<'_, T> {
         if let Some(peer) = self.node.peers.get_mut(&guid) {
             peer.link = Link::None;
         }
+        self.reroute_waiting(guid);
         let slots = self.slots();
         slots.into_iter().for_each(|slot| self.gone(slot, guid, Down::Lost));
         self.fail_waiting(guid);
         self.node.peers.tidy(&guid);
+    }
+
+    /// What waits for a peer and will take another way is no longer that peer's to answer.
+    fn reroute_waiting(&mut self, guid: Guid) {
+        let Some(peer) = self.node.peers.get(&guid) else { return };
+        let routed: Vec<(Slot, u32)> = (peer.waiting.iter())
+            .filter_map(|(slot, frame)| match &frame.body {
+                Body::Routed(routed) => Some((*slot, routed.id)),
+                _ => None,
+            })
+            .collect();
+        for (slot, id) in routed {
+            if let Some((_, desk)) = self.open(slot)
+                && let Some(pending) = desk.state.pending.get_mut(&id)
+            {
+                pending.peer = None;
+            }
+        }
     }
 
     /// A peer that broke the rules is dropped, and every wire to it.

@@ -120,6 +120,8 @@ pub(super) struct State<T: Topology> {
     pub(super) place: Place,
     pub(super) proof_key: [u8; 32],
     pub(super) powers: Powers,
+    /// The versions of its messages the topology speaks.
+    pub(super) protocols: Vec<String>,
     /// The lanes this topology has; a peer's claims to others are ignored.
     pub(super) lanes: u32,
     pub(super) standing: Standing,
@@ -154,6 +156,7 @@ impl<T: Topology> Overlay<T> {
             proof_key: name.proof_key(),
             name,
             powers: topology.powers(),
+            protocols: topology.protocols(),
             lanes: topology.lanes(),
             standing,
             grant,

@@ -156,8 +156,8 @@ impl<T: Topology> Turn<'_, T> {
         let Some((_, mut desk)) = self.open(slot) else { return };
         match frame.body {
             Body::Routed(mut routed) => {
+                // `before` still holds the state with which this hop asks for another way.
                 routed.hops = routed.hops.saturating_sub(1);
-                routed.state = core::mem::take(&mut routed.before);
                 let without = vec![peer];
                 desk.ws.todo.push_back(Todo::Reroute { slot, routed, payload: frame.payload, from: None, without });
             }
@@ -358,12 +358,13 @@ impl<T: Topology> Turn<'_, T> {
 
     /// A queue grew shorter: whoever was told "busy" may try again.
     fn drained(&mut self, peer: Guid, conn: ConnId, bytes: u32) {
-        let limit = self.node.settings.queue_bytes;
+        let (now, limit) = (self.now, self.node.settings.queue_bytes);
         let Some(entry) = self.node.peers.get_mut(&peer) else { return };
         if !matches!(entry.link, Link::Open(wire) if wire.conn == conn) {
             return;
         }
         entry.queued = entry.queued.saturating_sub(bytes as usize);
+        entry.flow.drained(now, bytes);
         if entry.queue_with(0) <= limit / 2 && entry.overlays.iter().any(|o| o.refused) {
             let slots: Vec<Slot> = entry.overlays.iter().filter(|o| o.refused).map(|o| o.slot).collect();
             slots.into_iter().for_each(|slot| self.writable(slot, peer));

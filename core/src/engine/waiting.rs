@@ -29,6 +29,10 @@ impl<T: Topology> Waiting<T> {
         taken
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Slot, Frame<T>)> {
+        self.frames.iter()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }

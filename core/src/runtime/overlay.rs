@@ -247,6 +247,12 @@ impl Overlay {
         self.standing
     }
 
+    /// Its number on this node, as [`PeerInfo`](crate::engine::metrics::PeerInfo) lists it.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
     /// The node it runs on.
     #[must_use]
     pub fn node(&self) -> &Node {
@@ -349,8 +355,11 @@ impl Overlay {
     /// What others publish on a topic, or with `None` to the whole overlay.
     ///
     /// # Errors
-    /// That the node ended.
+    /// [`Failure::NotSupported`] for a client, to whom nobody passes anything on; that the node ended.
     pub async fn subscribe(&self, topic: Option<Key>) -> Result<Subscription, OverlayError> {
+        if self.standing == Standing::Client {
+            return Err(OverlayError::Failed(Failure::NotSupported));
+        }
         let (queue, subscription) = mpsc::channel(SUBSCRIPTION_QUEUE);
         let watcher = Watcher::Publications { topic, queue, missed: 0 };
         self.mail(Mail::Watch { slot: self.slot, watcher }).await?;

@@ -65,7 +65,9 @@ trait Erased: Send {
     fn admits(&self, guid: Guid, address: &Bytes, proof: &[u8]) -> bool;
     fn route(&self, query: &Query<'_, Boxed>, route: &mut Route);
     fn spread(&self, spread: &Spread, to: &mut Vec<Guid>);
+    fn protocols(&self) -> Vec<String>;
     fn proof(&self) -> Bytes;
+    fn complete(&self, message: &mut Parcel);
     fn lanes(&self) -> u32;
     fn breadth(&self) -> usize;
     fn distance(&self, to: &Target<Boxed>, peer: Guid) -> Distance;
@@ -176,8 +178,20 @@ impl<T: Topology> Erased for Shadow<T> {
         self.0.spread(spread, to);
     }
 
+    fn protocols(&self) -> Vec<String> {
+        self.0.protocols()
+    }
+
     fn proof(&self) -> Bytes {
         self.0.proof()
+    }
+
+    fn complete(&self, message: &mut Parcel) {
+        if let Some(inner) = decode::<T::Message>(&message.bytes) {
+            message.mentions.clear();
+            T::mentions(&inner, &mut message.mentions);
+            message.lane = T::lane_of(&inner);
+        }
     }
 
     fn lanes(&self) -> u32 {
@@ -230,11 +244,17 @@ impl Topology for Boxed {
         self.0.lanes()
     }
 
+    fn protocols(&self) -> Vec<String> {
+        self.0.protocols()
+    }
     fn breadth(&self) -> usize {
         self.0.breadth()
     }
     fn distance(&self, to: &Target<Self>, peer: Guid) -> Distance {
         self.0.distance(to, peer)
+    }
+    fn complete(&self, message: &mut Parcel) {
+        self.0.complete(message);
     }
     fn lane_of(message: &Parcel) -> Lane {
         message.lane

@@ -83,6 +83,8 @@ pub struct Facts {
     pub rate: Option<u64>,
     /// Whether others can dial it.
     pub reachability: Reachability,
+    /// Which of this topology's [`protocols`](Topology::protocols) was agreed on with it.
+    pub protocol: usize,
 }
 
 /// Something that happened. Authors match what concerns them and end with `_ => {}`.

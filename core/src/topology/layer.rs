@@ -293,6 +293,13 @@ impl<U: Topology, B: Topology> Topology for Layer<U, B> {
         }
     }
 
+    /// One version of a pair for each pair of versions.
+    fn protocols(&self) -> Vec<String> {
+        let base = self.base.protocols();
+        let pair = |upper: String| base.iter().map(move |base| format!("{upper}/{base}")).collect::<Vec<_>>();
+        self.upper.protocols().into_iter().flat_map(pair).collect()
+    }
+
     fn proof(&self) -> bytes::Bytes {
         if self.upper.powers().assigned { self.upper.proof() } else { self.base.proof() }
     }

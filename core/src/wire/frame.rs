@@ -111,6 +111,8 @@ pub struct Shared {
     pub lanes: u32,
     /// How many bytes of this overlay the sender lets come before they are taken in.
     pub credit: u32,
+    /// The versions of the topology's messages the sender speaks, the newest first.
+    pub protocols: Vec<String>,
     /// The signed form, where the overlay has an authority or addresses.
     pub membership: Option<Box<Membership>>,
 }
@@ -395,7 +397,8 @@ const RECORD_BYTES: usize = 176;
 const SHARED_BYTES: usize = 32;
 
 fn shared_weight(shared: &[Shared]) -> usize {
-    let one = |s: &Shared| SHARED_BYTES + s.membership.as_ref().map_or(0, |m| m.wire_len());
+    let versions = |s: &Shared| s.protocols.iter().map(|version| 1 + version.len()).sum::<usize>();
+    let one = |s: &Shared| SHARED_BYTES + versions(s) + s.membership.as_ref().map_or(0, |m| m.wire_len());
     shared.iter().map(one).sum()
 }
 

@@ -141,7 +141,17 @@ fn a_reflected_proof_is_worth_nothing() {
 
 fn member(proof: Proof) -> Shared {
     let standing = Standing::Member;
-    Shared { index: 0, proof, tag: 256, epoch: 0, standing, lanes: 1, credit: 1 << 20, membership: None }
+    Shared {
+        index: 0,
+        proof,
+        tag: 256,
+        epoch: 0,
+        standing,
+        lanes: 1,
+        credit: 1 << 20,
+        protocols: vec![],
+        membership: None,
+    }
 }
 
 /// An overlay with an authority, its id, and grants by it.

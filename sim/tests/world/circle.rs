@@ -17,7 +17,12 @@ pub(crate) enum Word {
     WhoIsThere,
     These(Vec<Guid>),
     Newcomer(Guid),
-    Hello { count: u32 },
+    /// What is skipped shows whether a frame was encoded on its way.
+    Hello {
+        count: u32,
+        #[serde(skip)]
+        by_hand: bool,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -37,6 +42,8 @@ pub(crate) struct Circle {
     pub(crate) joined: bool,
     pub(crate) seeds: Vec<Guid>,
     pub(crate) greeted: u32,
+    /// Whether a greeting came that was never encoded.
+    pub(crate) by_hand: bool,
     /// Counts of the last greeting of each, to see that nothing is overtaken.
     pub(crate) heard: BTreeMap<Guid, Vec<u32>>,
 }
@@ -44,7 +51,7 @@ pub(crate) struct Circle {
 impl Circle {
     pub(crate) fn of(place: Place) -> Self {
         let (others, heard) = (BTreeMap::new(), BTreeMap::new());
-        Self { place, others, joined: false, seeds: Vec::new(), greeted: 0, heard }
+        Self { place, others, joined: false, seeds: Vec::new(), greeted: 0, by_hand: false, heard }
     }
 
     pub(crate) fn knows(&self, guid: Guid) -> bool {
@@ -81,7 +88,7 @@ impl Circle {
         if let Some(&peer) = others.get(cx.pick(others.len())) {
             // Two at once, to see them arrive in order.
             for part in 0..2 {
-                cx.send(peer, Word::Hello { count: 2 * self.greeted + part }).expect("there is room");
+                cx.send(peer, Word::Hello { count: 2 * self.greeted + part, by_hand: true }).expect("there is room");
             }
         }
         let next = cx.jitter(Duration::from_secs(5), 0.5);
@@ -129,7 +136,8 @@ impl Topology for Circle {
                 peers.into_iter().chain([from]).for_each(|peer| self.meet(peer, cx));
             }
             Event::Message { message: Word::Newcomer(peer), .. } => self.meet(peer, cx),
-            Event::Message { from, message: Word::Hello { count }, .. } => {
+            Event::Message { from, message: Word::Hello { count, by_hand }, .. } => {
+                self.by_hand |= by_hand;
                 self.heard.entry(from).or_default().push(count);
                 self.meet(from, cx);
             }

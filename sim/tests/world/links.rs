@@ -5,7 +5,7 @@ use polymorph_core::engine::io::{Command, Failure, Outcome, To};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::wire::frame::{Body, Status};
 use polymorph_core::{Key, Time};
-use polymorph_sim::{Latency, Options, Peer, World};
+use polymorph_sim::{Codec, Latency, Options, Peer, World};
 
 use crate::circle;
 use crate::circle::Circle;
@@ -191,6 +191,32 @@ fn what_is_sent_over_a_wire_arrives_in_order_whatever_the_latency() {
         }
     }
     assert!(greetings > 2000, "{greetings} greetings");
+}
+
+#[test]
+fn frames_are_encoded_where_that_is_asked_for_and_nowhere_else() {
+    for (codec, by_hand) in [(Codec::Typed, true), (Codec::Encoded, false)] {
+        let (mut world, peers) = circle(Options { codec, ..Options::seeded(13) }, 4);
+        world.run_for(Duration::from_secs(30));
+        assert!(peers.iter().all(|&peer| !world.topology(peer).unwrap().heard.is_empty()));
+        assert!(peers.iter().all(|&peer| world.topology(peer).unwrap().by_hand == by_hand));
+    }
+}
+
+#[test]
+fn a_timer_fires_whatever_earlier_ones_came_and_went_before_it() {
+    let (mut world, peers) = circle(Options::seeded(12), 6);
+    let before: Vec<u32> = peers.iter().map(|&peer| world.topology(peer).unwrap().greeted).collect();
+    for second in 0..600u32 {
+        // A question's time-out is often due before the next greeting, and is mostly taken back.
+        world.lookup(peers[second as usize % 6], Key::of(&second.to_le_bytes()), 1);
+        world.run_for(Duration::from_secs(1));
+    }
+    for (&peer, before) in peers.iter().zip(before) {
+        let greeted = world.topology(peer).unwrap().greeted - before;
+        // Every five seconds on average, 2.5 to 7.5.
+        assert!((90..150).contains(&greeted), "{peer:?} greeted {greeted} times in ten minutes");
+    }
 }
 
 #[test]

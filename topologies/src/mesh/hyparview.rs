@@ -100,7 +100,8 @@ pub struct Config {
     pub shuffle_active: usize,
     /// How many of the passive view go into a shuffle (k_p).
     pub shuffle_passive: usize,
-    /// How often one shuffles. The paper counts in cycles and gives no seconds: a guess, some 200 B/s per peer.
+    /// How often one shuffles. The paper counts in cycles and gives no seconds: a guess, at some 0.3 kB/s per peer,
+    /// most of it the contacts of those in the lists.
     pub cycle: Duration,
 }
 
@@ -113,7 +114,7 @@ impl Default for Config {
             prwl: 3,
             shuffle_active: 3,
             shuffle_passive: 4,
-            cycle: Duration::from_secs(10),
+            cycle: Duration::from_secs(30),
         }
     }
 }
@@ -127,7 +128,7 @@ impl Configure for Config {
             Setting::new("prwl", "3", "steps before the end at which a newcomer is noted down"),
             Setting::new("shuffle_active", "3", "neighbors in a shuffle"),
             Setting::new("shuffle_passive", "4", "peers in reserve in a shuffle"),
-            Setting::new("cycle", "10", "seconds between shuffles"),
+            Setting::new("cycle", "30", "seconds between shuffles"),
         ]
     }
 
@@ -165,10 +166,14 @@ pub struct HyParView {
     active: Vec<Guid>,
     passive: Vec<Guid>,
     seeds: Vec<Guid>,
+    /// Who came in last with a `Join`.
+    last_in: Option<Guid>,
     /// Questions on the way; at most [`MAX_ASKED`].
     asked: Vec<(Ticket, Guid, Purpose)>,
     /// Who refused in this cycle, and is not asked again before the next.
     refused: Vec<Guid>,
+    /// How many cycles began with two neighbors or more too few.
+    hungry: u32,
     /// What this node's last shuffle carried, until it is answered.
     offered: Vec<Guid>,
 }
@@ -233,8 +238,10 @@ impl HyParView {
             active: Vec::new(),
             passive: Vec::new(),
             seeds: Vec::new(),
+            last_in: None,
             asked: Vec::new(),
             refused: Vec::new(),
+            hungry: 0,
             offered: Vec::new(),
         }
     }
@@ -245,7 +252,7 @@ impl HyParView {
         for &peer in &self.active {
             cx.want(peer, Hold::Required);
         }
-        let first = cx.jitter(self.config.cycle / 2, 1.0);
+        let first = cx.jitter(self.config.cycle / 8, 1.0);
         cx.set(Timer::Cycle, first + SOONEST);
         self.fill(cx);
     }
@@ -264,32 +271,38 @@ impl HyParView {
         let next = cx.jitter(self.config.cycle, JITTER);
         cx.set(Timer::Cycle, next);
         self.refused.clear();
+        self.hungry = if self.active.len() + 1 < self.config.active { self.hungry.saturating_add(1) } else { 0 };
         self.fill(cx);
         self.shuffle(cx);
     }
 
     /// Asks as many peers as the active view has room for (§4.3): those in reserve, and with nobody left, a seed.
     fn fill(&mut self, cx: &mut Context<'_, Self>) {
-        // An urgent question costs the asked peer a neighbor: without any, one at a time.
-        let size = if self.active.is_empty() { 1 } else { self.config.active };
-        while self.active.len() + self.asked.len() < size {
-            let open: Vec<Guid> = self
-                .passive
-                .iter()
-                .copied()
-                .filter(|peer| !self.is_asked(peer) && !self.refused.contains(peer))
-                .collect();
-            if open.is_empty() {
+        let priority = self.priority();
+        // An urgent question costs the asked peer a neighbor: one at a time.
+        let size = if priority == Priority::High { self.active.len() + 1 } else { self.config.active };
+        while self.active.len() + self.asked.len() < size.min(self.config.active) {
+            let open: Vec<Guid> = self.passive.iter().copied().filter(|peer| self.may_ask(peer)).collect();
+            if open.is_empty() || priority == Priority::Low && self.refused.len() >= MAX_REFUSALS {
                 break;
             }
             let peer = open[cx.pick(open.len())];
-            let priority = if self.active.is_empty() { Priority::High } else { Priority::Low };
             self.ask(peer, Message::Neighbor { priority }, Purpose::Fill, cx);
         }
         if self.active.is_empty() && self.asked.is_empty() && !self.seeds.is_empty() {
             let seed = self.seeds[cx.pick(self.seeds.len())];
             self.ask(seed, Message::Join, Purpose::Enter, cx);
         }
+    }
+
+    /// Urgent without any neighbor (§4.3). Beyond the paper, also with too few for several cycles: two peers that have
+    /// only each other are cut off from all who have enough and refuse.
+    fn priority(&self) -> Priority {
+        if self.active.is_empty() || self.hungry >= MAX_HUNGRY { Priority::High } else { Priority::Low }
+    }
+
+    fn may_ask(&self, peer: &Guid) -> bool {
+        !self.is_asked(peer) && !self.refused.contains(peer)
     }
 
     fn is_asked(&self, peer: &Guid) -> bool {
@@ -304,7 +317,9 @@ impl HyParView {
     fn asked_by(&mut self, from: Guid, call: CallId, question: &Message, cx: &mut Context<'_, Self>) {
         match question {
             Message::Join => {
+                self.show_out(cx);
                 self.add_active(from, cx);
+                self.last_in = Some(from);
                 cx.reply(call, Message::Accept);
                 for &peer in self.active.iter().filter(|&&peer| peer != from) {
                     // A full queue loses one walk; the newcomer's own cycles make up for it.
@@ -321,6 +336,17 @@ impl HyParView {
                 }
             }
             _ => cx.blame(from, "a call that is no question"),
+        }
+    }
+
+    /// One newcomer makes room for the next. The paper draws the victim by lot; then a crowd at one contact leaves it
+    /// with newcomers for neighbors, who lead each other in, and the mesh becomes a long chain of crowds. This way
+    /// all are led in by those who were here before.
+    fn show_out(&mut self, cx: &mut Context<'_, Self>) {
+        if self.active.len() >= self.config.active
+            && let Some(last) = self.last_in.take()
+        {
+            self.disconnect(last, cx);
         }
     }
 
@@ -514,6 +540,10 @@ const MAX_WALK: u8 = 32;
 const MAX_PEERS: usize = 64;
 /// How many questions may wait at once: a burst of newcomers led here waits for its walks instead.
 const MAX_ASKED: usize = 16;
+/// How many refusals in one cycle are enough: those who have room are found by the next cycles' lists too.
+const MAX_REFUSALS: usize = 5;
+/// After how many cycles with too few neighbors it is time to insist.
+const MAX_HUNGRY: u32 = 3;
 /// How many seeds are remembered for the day everybody else is gone.
 const MAX_SEEDS: usize = 32;
 /// How long after a seed did not answer one is tried again. A guess.

@@ -78,7 +78,11 @@ impl Default for Config {
 impl Configure for Config {
     fn settings() -> Vec<Setting> {
         vec![
-            Setting::new("threshold", "3", "links a path must be shorter for the tree to change (7 with many senders)"),
+            Setting::new(
+                "threshold",
+                "3",
+                "links a path must be shorter for the tree to change (the paper: 7 with many senders)",
+            ),
             Setting::new("announce_after", "0.1", "seconds announcements are gathered"),
             Setting::new("graft_after", "1", "seconds an announced copy is waited for"),
             Setting::new("regraft_after", "0.5", "seconds until the next announcer is asked"),
@@ -110,26 +114,13 @@ pub struct Plumtree {
     had: BTreeSet<CopyId>,
     order: VecDeque<CopyId>,
     missing: Missing,
+    /// Who announced the last copy before it came: they need neither it nor word of it.
+    have: (CopyId, Vec<Guid>),
     /// Announcements to be sent, with whoever need not be told; at most [`MAX_ANNOUNCED`].
     announced: Vec<(CopyId, u8, Option<Guid>)>,
 }
 
 impl Plumtree {
-    /// A part of a tree that knows nobody yet.
-    #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self {
-            config,
-            eager: Vec::new(),
-            lazy: Vec::new(),
-            met: false,
-            had: BTreeSet::new(),
-            order: VecDeque::new(),
-            missing: Missing::default(),
-            announced: Vec::new(),
-        }
-    }
-
     /// The neighbors that get copies.
     #[must_use]
     pub fn eager(&self) -> &[Guid] {
@@ -150,7 +141,7 @@ impl Topology for Plumtree {
 
     fn handle(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
         match event {
-            Event::Leave => *self = Self::new(self.config.clone()),
+            Event::Leave => *self = Self::empty(self.config.clone()),
             Event::Below(Change::NeighborUp(peer)) => self.make_eager(peer),
             Event::Below(Change::NeighborDown(peer)) => self.forget(peer),
             Event::Copy { id, from, first, hops, .. } => {
@@ -193,11 +184,26 @@ impl Topology for Plumtree {
     }
 
     fn spread(&self, spread: &Spread, to: &mut Vec<Guid>) {
-        to.extend(self.eager.iter().filter(|&&peer| Some(peer) != spread.from));
+        let have = if self.have.0 == spread.id { self.have.1.as_slice() } else { &[] };
+        to.extend(self.eager.iter().filter(|&peer| Some(*peer) != spread.from && !have.contains(peer)));
     }
 }
 
 impl Plumtree {
+    fn empty(config: Config) -> Self {
+        Self {
+            config,
+            eager: Vec::new(),
+            lazy: Vec::new(),
+            met: false,
+            had: BTreeSet::new(),
+            order: VecDeque::new(),
+            missing: Missing::default(),
+            have: Default::default(),
+            announced: Vec::new(),
+        }
+    }
+
     /// Counts the neighbors below the first time anything happens: tables may have been there before.
     fn meet(&mut self, cx: &Context<'_, Self>) {
         if core::mem::replace(&mut self.met, true) {
@@ -237,13 +243,14 @@ impl Plumtree {
 
     fn arrived(&mut self, id: CopyId, from: Option<Guid>, hops: u8, cx: &mut Context<'_, Self>) {
         self.remember(id);
-        let announcers = self.missing.take(&id);
-        if announcers.is_some() {
+        let announcers = self.missing.take(&id).unwrap_or_default();
+        if !announcers.is_empty() {
             cx.cancel(Timer::Graft(id));
         }
+        self.have = (id, announcers.iter().map(|(peer, _)| *peer).collect());
         if let Some(from) = from.filter(|&from| self.is_neighbor(from)) {
             self.make_eager(from);
-            self.straighten(from, hops, announcers.as_deref().unwrap_or_default(), cx);
+            self.straighten(from, hops, &announcers, cx);
         }
         if self.lazy.iter().any(|&peer| Some(peer) != from) {
             if self.announced.is_empty() {
@@ -313,7 +320,7 @@ impl Plumtree {
 
     /// The copy did not come: its next announcer is asked, and becomes part of the tree.
     fn graft(&mut self, id: CopyId, cx: &mut Context<'_, Self>) {
-        let Some((announcer, _)) = self.missing.next(&id) else { return };
+        let Some(announcer) = self.missing.next(&id) else { return };
         self.make_eager(announcer);
         // When the queue is full this announcer does not answer, and the next one is asked.
         let _ = cx.send(announcer, Message::Graft(Some(id)));
@@ -325,7 +332,7 @@ impl Model for Plumtree {
     type Config = Config;
 
     fn new(config: &Config, _: Place) -> Self {
-        Self::new(config.clone())
+        Self::empty(config.clone())
     }
 
     fn claims(_: &Config, _: usize) -> Claims {

@@ -101,9 +101,13 @@ impl Topology for Kademlia {
             Event::Found { ticket, peers, .. } => self.found(ticket, &peers, cx),
             Event::Timer(Timer::Join) => self.try_seed(cx),
             Event::Timer(Timer::Refresh) => self.refresh(cx),
-            Event::Failed { peer, .. }
-            | Event::PeerDown { peer, why: Down::Left | Down::Lost }
-            | Event::DialFailed { peer } => self.silent(peer, cx),
+            Event::Failed { peer, .. } | Event::DialFailed { peer } => self.silent(peer, cx),
+            Event::PeerDown { peer, why: Down::Left } => self.silent(peer, cx),
+            Event::PeerDown { peer, why: Down::Lost } if self.table.knows(peer) => {
+                // A wire that broke is no proof that its other end is dead: whoever answers on a new one stays.
+                cx.want(peer, Hold::Cached);
+                cx.call(peer, Message::Ping);
+            }
             _ => {}
         }
     }
@@ -122,12 +126,14 @@ impl Topology for Kademlia {
         }
         let (Target::Key(key) | Target::Address(key)) = query.to;
         let n = query.n.max(1);
-        let nearer = self.table.nearest(key, n, |peer| query.allows(peer), &mut route.peers);
-        if nearer > 0 {
+        // Whoever asks is not told of itself: a newcomer that looks for its own place would be sent to itself.
+        let others = |peer: &Guid| query.allows(peer) && query.from != Some(*peer);
+        if self.table.nearest(key, n, others, &mut route.peers) > 0 {
             route.verdict = Verdict::Forward;
         } else {
             route.verdict = Verdict::Deliver { rank: 0 };
-            route.peers.truncate(n - 1);
+            route.peers.clear();
+            self.table.nearest(key, n - 1, |peer| query.allows(peer), &mut route.peers);
         }
     }
 
@@ -187,10 +193,14 @@ impl Kademlia {
         cx.cancel(Timer::Join);
     }
 
-    /// A lookup ended. Whoever answered is in the table by now, for it was heard.
+    /// A lookup ended. After an iterative one whoever was found is in the table by now, for it was heard; after a
+    /// recursive one this node has yet to meet them.
     fn found(&mut self, ticket: Ticket, peers: &[Guid], cx: &mut Context<'_, Self>) {
         let Some((_, awaited)) = self.awaited.take_if(|(awaited, _)| *awaited == ticket) else { return };
         let me = cx.me();
+        for &peer in peers.iter().take(self.config.k).filter(|peer| **peer != me && self.table.has_room_for(**peer)) {
+            cx.call(peer, Message::Ping);
+        }
         match awaited {
             Awaited::Entry if peers.iter().any(|peer| *peer != me) => {
                 self.tries = 0;

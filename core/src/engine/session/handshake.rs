@@ -18,6 +18,8 @@ use crate::wire::Frame;
 use crate::wire::frame::{Body, Goodbye, MAX_PROOFS, Offer, Proof, Shared};
 use crate::{Guid, Time};
 
+/// How many versions a peer may list.
+const MAX_PROTOCOLS: usize = 32;
 /// How many offers a peer may make on one session at once, and then one more each second: each costs a proof for every
 /// overlay here.
 const MAX_OFFERS: u64 = 64;
@@ -81,6 +83,7 @@ impl<T: Topology> Turn<'_, T> {
             standing: state.standing,
             lanes,
             credit: desk.node.settings.credit_bytes,
+            protocols: state.protocols.clone(),
             membership,
         })
     }
@@ -174,7 +177,12 @@ impl<T: Topology> Turn<'_, T> {
         if theirs.tag == 0 || !self.proves(slot, guid, &theirs, nonce) {
             return false;
         }
+        if theirs.protocols.len() > MAX_PROTOCOLS {
+            return false;
+        }
+        let dialed = self.node.peers.get(&guid).map(|p| p.link);
         let Some((topology, mut desk)) = self.open(slot) else { return false };
+        let Some(protocol) = common(&desk.state.protocols, &theirs.protocols, dialed) else { return false };
         let (mut standing, mut until) = (theirs.standing, Time::MAX);
         let lanes = desk.state.lanes | APPLICATION;
         let authority = matches!(desk.state.name.admission(), crate::Admission::Authority(_));
@@ -192,6 +200,7 @@ impl<T: Topology> Turn<'_, T> {
         overlay.credit = theirs.credit;
         overlay.until = until;
         overlay.member = standing == Standing::Member;
+        overlay.protocol = protocol;
         true
     }
 
@@ -311,4 +320,13 @@ fn other(dialer: Dialer) -> Dialer {
         Dialer::Me => Dialer::Peer,
         Dialer::Peer => Dialer::Me,
     }
+}
+
+/// The version of a topology's messages that two nodes speak: the first of the dialer's list that the other has too.
+/// As an index into this node's list.
+fn common(mine: &[String], theirs: &[String], link: Option<Link>) -> Option<u8> {
+    let dialed = matches!(link, Some(Link::Open(wire)) if wire.dialer == Dialer::Me);
+    let (lead, other) = if dialed { (mine, theirs) } else { (theirs, mine) };
+    let agreed = lead.iter().take(MAX_PROTOCOLS).find(|version| other.contains(version))?;
+    mine.iter().position(|version| version == agreed).and_then(|at| u8::try_from(at).ok())
 }

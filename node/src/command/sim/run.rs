@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use polymorph::core::engine::settings::Overlay;
+use polymorph::Guid;
+use polymorph::core::engine::settings::{self, Overlay};
 use polymorph::core::topology::model::Model;
+use polymorph::core::{OverlayId, Place};
 use polymorph::sim::report::Report;
 use polymorph::sim::workload::{self, Broadcasts, Lookups, Meter};
 use polymorph::sim::{Codec, Crypto, Latency, Options, Terms, World, baseline};
@@ -28,16 +30,22 @@ pub(super) struct Run<'a> {
 impl Visitor for Run<'_> {
     type Output = anyhow::Result<Report>;
 
-    fn visit<T: Model>(self, config: T::Config, settings: Overlay) -> anyhow::Result<Report> {
+    fn visit<T: Model>(self, config: T::Config, overlay: Overlay) -> anyhow::Result<Report> {
         let Self { name, arguments, latency } = self;
+        let nowhere = Place { overlay: OverlayId([0; 32]), me: Guid([0; 32]) };
+        let powers = T::new(&config, nowhere).powers();
+        // Peers of a simulation are given the links their topology asks for.
+        let node = settings::Node::default();
+        let node = settings::Node { connections: node.connections.max(powers.degree), ..node };
         let options = Options {
+            node,
             seed: arguments.seed,
             latency,
             crypto: if arguments.real_crypto { Crypto::Real } else { Crypto::default() },
             codec: if arguments.wire { Codec::Encoded } else { Codec::Typed },
             ..Options::default()
         };
-        let terms = Terms { settings, ..Terms::default() };
+        let terms = Terms { settings: overlay, ..Terms::default() };
         let mut world = World::<T>::new(options);
         if arguments.ideal {
             world.ideal(&terms, &config, arguments.peers)?;
@@ -48,11 +56,11 @@ impl Visitor for Run<'_> {
         world.run_for(Duration::from_secs(if arguments.ideal { 0 } else { quiet }));
         let meter = Meter::start(&world);
         world.run_for(Duration::from_secs_f64(arguments.time));
-        let lookups = (arguments.lookups > 0).then(|| {
+        let lookups = (arguments.lookups > 0 && powers.routes).then(|| {
             let plan = Lookups { count: arguments.lookups, ..Lookups::default() };
             workload::lookups(&mut world, &terms.name, &plan, workload::owner_of::<T>(&config))
         });
-        let broadcast = (arguments.broadcasts > 0).then(|| {
+        let broadcast = (arguments.broadcasts > 0 && powers.spreads).then(|| {
             let (count, warmup) = (arguments.broadcasts, arguments.warmup_broadcasts);
             let plan = Broadcasts { count, warmup, sources: arguments.sources.into(), ..Broadcasts::default() };
             workload::broadcasts(&mut world, &terms.name, &plan)

@@ -79,6 +79,8 @@ impl Polyring {
         let Some(stand) = &self.stand else { return Message::Refused(Refusal::Later) };
         let holder = match place.parent() {
             None if stand.path.level() == 1 && stand.ring.lowest() == Some(self.me) => stand.ring.get(place.last()),
+            // The place of who assigns it.
+            None if stand.path.level() == 1 && stand.ring.get(place.last()) == self.allocator() => self.allocator(),
             None => return self.send_on(place, self.allocator()),
             Some(around) if around == stand.path => stand.children.get(place.last()),
             Some(around) => {
@@ -110,9 +112,7 @@ impl Polyring {
         if holder == self.me {
             return Message::Refused(Refusal::Taken);
         }
-        if self.probing.is_none() {
-            self.probing = Some((cx.call(holder, Message::Probe), holder));
-        }
+        self.probe(holder, None, cx);
         Message::Refused(Refusal::Later)
     }
 

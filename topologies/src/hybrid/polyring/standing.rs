@@ -8,8 +8,8 @@ use polymorph_core::topology::event::{CallId, Change, Ticket};
 use polymorph_core::topology::question::Hold;
 
 use super::{
-    Config, ELDERS, JITTER, MAX_REDIRECTS, MAX_SEEDS, MAX_WIDTH, Message, PAGE, Path, Polyring, Quest, REFRESH, RETRY,
-    RETRY_FULL, Refusal, Ring, Stand, Timer, Wish,
+    Config, ELDERS, JITTER, MAX_REDIRECTS, MAX_SEEDS, MAX_WIDTH, Message, PAGE, Path, Polyring, Probe, Quest, REFRESH,
+    RETRY, RETRY_FULL, Refusal, Ring, Stand, Timer, Wish,
 };
 
 impl Polyring {
@@ -29,12 +29,15 @@ impl Polyring {
             giver: None,
             redialed: Vec::new(),
             refreshing: None,
+            tries: 0,
             probing: None,
+            warned: None,
         }
     }
 
     pub(super) fn join(&mut self, seeds: Vec<Guid>, cx: &mut Context<'_, Self>) {
         self.seeds = seeds.into_iter().filter(|&seed| seed != self.me).take(MAX_SEEDS).collect();
+        self.tries = cx.pick(MAX_SEEDS);
         self.set(Timer::Refresh, REFRESH, cx);
         if let Some(stand) = &self.stand {
             // Tables that are there already, from a world that saw everybody, are kept. Links to siblings open when
@@ -99,7 +102,8 @@ impl Polyring {
         if known.is_empty() {
             return self.set(Timer::Retry, RETRY_FULL, cx);
         }
-        let whom = known[cx.pick(known.len())];
+        let whom = known[self.tries % known.len()];
+        self.tries = self.tries.wrapping_add(1);
         self.ask(whom, Wish::Anywhere, 0, cx);
     }
 
@@ -112,10 +116,22 @@ impl Polyring {
         if self.refreshing.take_if(|waiting| *waiting == ticket).is_some() {
             return self.refreshed(from, message, cx);
         }
-        if self.probing.take_if(|(waiting, _)| *waiting == ticket).is_some() {
+        if let Some(probe) = self.probing.take_if(|probe| probe.ticket == ticket) {
+            if let Some(usurper) = probe.usurper {
+                self.warn(usurper, cx);
+            }
             return;
         }
-        let Some(quest) = self.quest.take_if(|quest| quest.ticket == ticket) else { return };
+        let Some(quest) = self.quest.take_if(|quest| quest.ticket == ticket) else {
+            if let Message::Stand { .. } = message {
+                // A place given too late: another was found meanwhile.
+                let _ = cx.send(from, Message::Quit(self.path().cloned()));
+            }
+            return;
+        };
+        if let Some(orphan) = &mut self.orphan {
+            orphan.unheard = 0;
+        }
         match message {
             Message::Stand { path, elders, taken } => self.take_stand(from, path, elders, &taken, cx),
             Message::Elsewhere { ask, wish } if ask != self.me && quest.redirects < MAX_REDIRECTS => {
@@ -138,11 +154,14 @@ impl Polyring {
 
     pub(super) fn unanswered(&mut self, ticket: Ticket, peer: Guid, cx: &mut Context<'_, Self>) {
         self.refreshing.take_if(|waiting| *waiting == ticket);
-        if self.probing.take_if(|(waiting, _)| *waiting == ticket).is_some() {
-            // Its heir says it is gone, and it gives no sign of life.
+        if self.probing.take_if(|probe| probe.ticket == ticket).is_some() {
+            // Another acts as if it were gone, and it gives no sign of life.
             self.gone(peer, cx);
         }
         if self.quest.take_if(|quest| quest.ticket == ticket).is_some() {
+            if let Some(orphan) = &mut self.orphan {
+                orphan.unheard += 1;
+            }
             self.set(Timer::Retry, RETRY, cx);
         }
     }
@@ -179,7 +198,7 @@ impl Polyring {
             }
             Some(old) => {
                 if let Some(allocator) = allocator.filter(|&peer| peer != self.me && peer != from) {
-                    let _ = cx.send(allocator, Message::Quit);
+                    let _ = cx.send(allocator, Message::Quit(Some(path.clone())));
                 }
                 Stand { ring: Ring::of(path.last(), self.me), path, parent, elders, children: old.children }
             }
@@ -273,23 +292,53 @@ impl Polyring {
                     self.say_room(cx);
                 }
             }
-            Message::Quit => self.gone(from, cx),
+            Message::Missing => {
+                let parent =
+                    self.parent().filter(|_| self.stand.as_ref().is_some_and(|stand| stand.ring.contains(&from)));
+                if let Some(parent) = parent {
+                    self.probe(parent, None, cx);
+                }
+            }
+            Message::Quit(place) => self.quit(from, place.as_ref(), cx),
             _ => cx.blame(from, "an answer without a question"),
         }
     }
 
-    /// Whether `from` may say who stands in this node's ring. Strangers that think so are told; members are blamed.
+    /// Whether `from` may say who stands in this node's ring. A stranger that thinks so is told. A member that does so
+    /// may have noticed first that the allocator is gone; if the allocator is there, it is blamed.
     fn is_entitled(&mut self, from: Guid, cx: &mut Context<'_, Self>) -> bool {
         if self.allocator() == Some(from) || self.giver == Some(from) {
             return from != self.me;
         }
-        let early = self.offer.as_ref().is_some_and(|(heir, _)| *heir == from);
-        if !self.knows(&from) {
-            let _ = cx.send(from, Message::Quit);
-        } else if !early && self.orphan.is_none() {
-            cx.blame(from, "it assigns places in a ring that is not its own");
+        // It may take this node for a child that it no longer is.
+        let _ = cx.send(from, Message::Quit(self.path().cloned()));
+        match self.allocator() {
+            Some(allocator) if allocator != self.me && self.knows(&from) => self.probe(allocator, Some(from), cx),
+            _ => {}
         }
         false
+    }
+
+    /// The allocator is there, and another assigns its places: it was told once, which is enough for whoever is only
+    /// mistaken.
+    fn warn(&mut self, usurper: Guid, cx: &mut Context<'_, Self>) {
+        let now = cx.now();
+        match self.warned {
+            Some((peer, since)) if peer == usurper => {
+                if now.since(since) > RETRY {
+                    cx.blame(usurper, "it assigns places that are another's to give");
+                }
+            }
+            _ => self.warned = Some((usurper, now)),
+        }
+    }
+
+    /// Asks somebody for a sign of life, unless it or another is being asked.
+    pub(super) fn probe(&mut self, whom: Guid, usurper: Option<Guid>, cx: &mut Context<'_, Self>) {
+        if self.probing.is_none() {
+            let ticket = cx.call(whom, Message::Probe);
+            self.probing = Some(Probe { ticket, usurper });
+        }
     }
 
     fn members(&mut self, from: Guid, members: &[(u32, Guid)], cx: &mut Context<'_, Self>) {
@@ -300,6 +349,8 @@ impl Polyring {
         let Some(stand) = &mut self.stand else { return };
         let mut replaced = Vec::new();
         let mut new = Vec::new();
+        // Nobody stands at two places.
+        let mut moved = Vec::new();
         for &(coordinate, member) in members {
             // What it says of this node and of itself is known better.
             let known = coordinate == stand.path.last() || member == me || stand.parent == Some(member);
@@ -309,11 +360,15 @@ impl Polyring {
             if !stand.ring.contains(&member) {
                 new.push(member);
             }
+            moved.extend(Some(member).filter(|member| stand.children.contains(member)));
             replaced.extend(stand.ring.insert(coordinate, member));
         }
         for member in new {
             cx.want(member, Hold::Required);
             cx.change(Change::NeighborUp(member));
+        }
+        for member in moved {
+            self.gone_around(member, cx);
         }
         replaced.into_iter().for_each(|member| self.let_go(member, cx));
         self.ring_changed(cx);
@@ -381,9 +436,14 @@ impl Polyring {
             }
         } else if stand.ring.contains(&from) && stand.path.parent() == Some(path) {
             self.offer = Some((from, elders));
-            self.consider_offer(cx);
-        } else if !self.knows(&from) {
-            let _ = cx.send(from, Message::Quit);
+            match stand.parent {
+                // No blame if it is there: the two may have lost sight of each other.
+                Some(parent) => self.probe(parent, None, cx),
+                None => self.consider_offer(cx),
+            }
+        } else {
+            let place = stand.path.clone();
+            let _ = cx.send(from, Message::Quit(Some(place)));
         }
     }
 
@@ -397,13 +457,22 @@ impl Polyring {
                 let (path, digest) = (stand.path.clone(), stand.ring.digest(&stand.elders));
                 self.refreshing = Some(cx.call(allocator, Message::Refresh { path, digest }));
             }
-            // Alone in the center: the others are gone, or this node was cut off from them.
-            Some(_) if stand.ring.len() == 1 && self.quest.is_none() && !self.seeds.is_empty() => {
-                let (place, whom) = (Wish::Place(stand.path.clone()), cx.pick(self.seeds.len()));
-                self.ask(self.seeds[whom], place, 0, cx);
-            }
-            _ => {}
+            Some(_) => self.look_for_others(cx),
+            None => {}
         }
+    }
+
+    /// Whom this node asks whether others are there: when it is alone in the center, or made it for want of an answer.
+    pub(super) fn lookouts(&self) -> Vec<Guid> {
+        let alone = |stand: &&Stand| stand.path.level() == 1 && (stand.ring.len() == 1 || !stand.elders.is_empty());
+        self.stand.iter().filter(alone).flat_map(|stand| stand.elders.iter().chain(&self.seeds)).copied().collect()
+    }
+
+    fn look_for_others(&mut self, cx: &mut Context<'_, Self>) {
+        let known = self.lookouts();
+        let Some(stand) = self.stand.as_ref().filter(|_| self.quest.is_none() && !known.is_empty()) else { return };
+        let (place, whom) = (Wish::Place(stand.path.clone()), cx.pick(known.len()));
+        self.ask(known[whom], place, 0, cx);
     }
 
     fn refreshed(&mut self, from: Guid, message: Message, cx: &mut Context<'_, Self>) {

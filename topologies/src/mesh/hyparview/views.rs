@@ -16,13 +16,20 @@ impl HyParView {
         self.passive.retain(|&other| other != peer);
         if self.active.len() >= self.config.active.max(1) {
             let victim = self.active[cx.pick(self.active.len())];
-            let _ = cx.send(victim, Message::Disconnect);
-            self.remove_active(victim, cx);
-            self.add_passive(victim, &[], cx);
+            self.disconnect(victim, cx);
         }
         self.active.push(peer);
         cx.want(peer, Hold::Required);
         cx.change(Change::NeighborUp(peer));
+    }
+
+    /// Gives up a neighbor, which goes into the passive view.
+    pub(super) fn disconnect(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
+        if self.active.contains(&peer) {
+            let _ = cx.send(peer, Message::Disconnect);
+            self.remove_active(peer, cx);
+            self.add_passive(peer, &[], cx);
+        }
     }
 
     /// Whether it was there.

@@ -12,50 +12,63 @@ pub(super) const MAX_MISSING_PER_PEER: usize = 128;
 /// How many announcers of one copy are remembered: the neighbors that may be asked one after the other.
 const MAX_ANNOUNCERS: usize = 8;
 
-/// For each missing copy who announced it, in order, with the links it would have crossed.
+/// The announcements of one copy.
 #[derive(Debug, Default)]
-pub(super) struct Missing(BTreeMap<CopyId, Vec<(Guid, u8)>>);
+struct Announced {
+    /// Who, in order, with the links the copy would have crossed.
+    by: Vec<(Guid, u8)>,
+    /// How many of them were asked for it.
+    asked: usize,
+}
+
+/// The announcements of each missing copy.
+#[derive(Debug, Default)]
+pub(super) struct Missing(BTreeMap<CopyId, Announced>);
 
 impl Missing {
     /// Notes an announcement; whether it is the first of this copy.
     pub(super) fn note(&mut self, id: CopyId, from: Guid, round: u8) -> bool {
-        if let Some(announcers) = self.0.get_mut(&id) {
-            if announcers.len() < MAX_ANNOUNCERS && announcers.iter().all(|(peer, _)| *peer != from) {
-                announcers.push((from, round));
+        if let Some(Announced { by, .. }) = self.0.get_mut(&id) {
+            if by.len() < MAX_ANNOUNCERS && by.iter().all(|(peer, _)| *peer != from) {
+                by.push((from, round));
             }
             return false;
         }
         let full = self.0.len() >= MAX_MISSING
             || self.0.len() >= MAX_MISSING_PER_PEER && self.announced_first_by(from) >= MAX_MISSING_PER_PEER;
         if !full {
-            self.0.insert(id, vec![(from, round)]);
+            self.0.insert(id, Announced { by: vec![(from, round)], asked: 0 });
         }
         !full
     }
 
     fn announced_first_by(&self, peer: Guid) -> usize {
-        self.0.values().filter(|announcers| announcers.first().is_some_and(|(first, _)| *first == peer)).count()
+        self.0.values().filter(|copy| copy.by.first().is_some_and(|(first, _)| *first == peer)).count()
     }
 
     /// The copy came: who had announced it.
     pub(super) fn take(&mut self, id: &CopyId) -> Option<Vec<(Guid, u8)>> {
-        self.0.remove(id)
+        self.0.remove(id).map(|copy| copy.by)
     }
 
     /// Whom to ask now; nobody is asked twice. A copy without announcers left is given up.
-    pub(super) fn next(&mut self, id: &CopyId) -> Option<(Guid, u8)> {
-        let announcers = self.0.get_mut(id)?;
-        if announcers.is_empty() {
+    pub(super) fn next(&mut self, id: &CopyId) -> Option<Guid> {
+        let copy = self.0.get_mut(id)?;
+        let next = copy.by.get(copy.asked).map(|(peer, _)| *peer);
+        copy.asked += 1;
+        if next.is_none() {
             self.0.remove(id);
-            return None;
         }
-        Some(announcers.remove(0))
+        next
     }
 
     /// A neighbor is gone: nothing can be had from it.
     pub(super) fn forget(&mut self, peer: Guid) {
-        for announcers in self.0.values_mut() {
-            announcers.retain(|(other, _)| *other != peer);
+        for Announced { by, asked } in self.0.values_mut() {
+            if let Some(at) = by.iter().position(|(other, _)| *other == peer) {
+                by.remove(at);
+                *asked -= usize::from(at < *asked);
+            }
         }
     }
 }
@@ -77,8 +90,8 @@ mod tests {
         assert!(missing.note(copy(0), a, 4));
         assert!(!missing.note(copy(0), b, 3) && !missing.note(copy(0), a, 1) && !missing.note(copy(0), c, 2));
         missing.forget(b);
-        assert_eq!(missing.next(&copy(0)), Some((a, 4)));
-        assert_eq!(missing.next(&copy(0)), Some((c, 2)));
+        assert_eq!(missing.next(&copy(0)), Some(a));
+        assert_eq!(missing.next(&copy(0)), Some(c));
         assert_eq!(missing.next(&copy(0)), None);
         assert_eq!(missing.take(&copy(0)), None, "a copy nobody is left for was not given up");
     }

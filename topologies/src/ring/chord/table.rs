@@ -150,7 +150,10 @@ impl Table {
         }
         // Nobody stands between the start and its owner either, and one in each power of two is enough.
         self.fingers.retain(|f| f.at.bits() <= exponent || f.at > owner.at && f.at.bits() != bits);
-        if self.successors.last().is_none_or(|last| owner.at > last.at) {
+        if self.successors.is_empty() {
+            // Everybody else fell silent while this one was looked up.
+            self.successors.push(owner);
+        } else if self.successors.last().is_some_and(|last| owner.at > last.at) {
             let place = self.fingers.partition_point(|finger| finger.at < owner.at);
             self.fingers.insert(place, owner);
         }
@@ -202,5 +205,100 @@ impl Table {
             };
             (may && (every || index == usize::MAX || is_finger())).then_some(*peer)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polymorph_core::OverlayId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CAPACITY: usize = 4;
+
+    fn guid(number: u8) -> Guid {
+        Guid([number; 32])
+    }
+
+    fn table() -> Table {
+        Table::new(Place { overlay: OverlayId([7; 32]), me: guid(0) }, CAPACITY, 256)
+    }
+
+    /// Peers 1 to `count`, nearest first.
+    fn around(table: &Table, count: u8) -> Vec<Peer> {
+        let mut peers: Vec<Peer> = (1..=count).map(|number| table.peer(guid(number))).collect();
+        peers.sort_by_key(|peer| peer.at);
+        peers
+    }
+
+    fn guids(peers: &[Peer]) -> Vec<Guid> {
+        peers.iter().map(|peer| peer.guid).collect()
+    }
+
+    #[test]
+    fn a_list_is_taken_over_only_as_far_as_it_goes_clockwise_and_not_beyond_this_node() {
+        let table = table();
+        let peers = around(&table, 10);
+        let list = |rest: &[Peer]| table.list(peers[0], &guids(rest));
+        assert_eq!(list(&peers[1..]), peers[..CAPACITY], "no more than there is room for");
+        assert_eq!(list(&[peers[2], peers[1], peers[3]]), [peers[0], peers[2]], "a step back ends it");
+        assert_eq!(list(&[peers[1], peers[1], peers[2]]), peers[..2], "so does a repetition");
+        assert_eq!(list(&[peers[0], peers[1]]), peers[..1]);
+        let past_me = [guids(&peers[1..2]), vec![guid(0)], guids(&peers[2..])].concat();
+        assert_eq!(table.list(peers[0], &past_me), peers[..2], "and so does this node itself");
+    }
+
+    #[test]
+    fn when_the_whole_list_is_gone_the_nearest_of_all_others_takes_its_place() {
+        let mut table = table();
+        let peers = around(&table, 6);
+        table.adopt(peers[..2].to_vec());
+        table.set_finger(peers[4].at.bits() - 1, peers[4]);
+        table.set_predecessor(Some(peers[5]));
+        table.remove(&peers[0].guid);
+        assert_eq!(table.successors(), &peers[1..2]);
+        table.remove(&peers[1].guid);
+        assert_eq!((table.successors(), table.fingers.len()), (&peers[4..5], 0));
+        table.remove(&peers[4].guid);
+        assert_eq!(table.successors(), &peers[5..]);
+        table.remove(&peers[5].guid);
+        assert_eq!((table.head(), table.predecessor()), (None, None));
+    }
+
+    #[test]
+    fn a_finger_that_wraps_round_clears_those_it_would_have_passed() {
+        let mut table = table();
+        let peers = around(&table, 3);
+        table.adopt(peers[..1].to_vec());
+        let exponent = peers[2].at.bits() - 1;
+        assert_eq!(table.set_finger(exponent, peers[2]), exponent + 1);
+        assert_eq!(guids(&table.fingers), guids(&peers[2..]));
+        let me = Peer { at: Distance::ZERO, guid: guid(0) };
+        assert_eq!(table.set_finger(exponent, me), 256);
+        assert_eq!(table.fingers, []);
+    }
+
+    proptest! {
+        #[test]
+        fn fingers_stay_in_order_beyond_the_list_and_one_in_each_power_of_two(
+            steps in prop::collection::vec((0u8..3, any::<u8>(), 0u32..256), 0..60),
+        ) {
+            let mut table = table();
+            for (what, number, exponent) in steps {
+                let peer = table.peer(guid(number.max(1)));
+                match what {
+                    0 if table.is_closer(&peer) => table.adopt(table.list(peer, &guids(&table.successors))),
+                    0 | 1 => drop(table.set_finger(exponent, peer)),
+                    _ => table.remove(&peer.guid),
+                }
+                let bits: Vec<u32> = table.fingers.iter().map(|finger| finger.at.bits()).collect();
+                prop_assert!(bits.is_sorted_by(|a, b| a < b), "{bits:?}");
+                prop_assert!(table.successors.is_sorted_by(|a, b| a.at < b.at));
+                let beyond = table.fingers.first().zip(table.successors.last()).is_none_or(|(f, s)| f.at > s.at);
+                prop_assert!(beyond && table.successors.len() <= CAPACITY);
+                prop_assert_eq!(table.head().is_none(), table.all().next().is_none());
+            }
+        }
     }
 }

@@ -46,6 +46,21 @@ impl Table {
         }
     }
 
+    fn bucket_of(&self, guid: Guid) -> Option<&Bucket> {
+        let depth = self.depth(self.entry(guid).head);
+        self.buckets.iter().find(|bucket| bucket.depth == depth)
+    }
+
+    /// Whether a peer is in its bucket.
+    pub(super) fn knows(&self, guid: Guid) -> bool {
+        self.bucket_of(guid).is_some_and(|bucket| bucket.entries.iter().any(|entry| entry.guid == guid))
+    }
+
+    /// Whether a peer is unknown and its bucket is not full.
+    pub(super) fn has_room_for(&self, guid: Guid) -> bool {
+        !self.knows(guid) && self.bucket_of(guid).is_none_or(|bucket| bucket.entries.len() < self.k)
+    }
+
     /// A peer does not answer, or left.
     pub(super) fn lose(&mut self, guid: &Guid) -> Lost {
         let depth = self.depth(self.entry(*guid).head);

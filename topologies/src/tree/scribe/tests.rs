@@ -219,12 +219,23 @@ fn a_node_that_was_lied_to_about_the_wave_finds_its_way_back() {
 }
 
 #[test]
+fn a_copy_from_outside_the_tree_takes_another_way_in_when_the_first_hop_is_dead() {
+    let mut net = Net::new(11, 60, config(), Order::AsSent);
+    let outside = (0..60).find(|&at| net.way(at, topic(1)).len() > 1).expect("a route of two hops");
+    let hop = net.index(&net.way(outside, topic(1))[0].1);
+    net.publish(outside, Some(topic(1)));
+    assert_eq!(net.wanted(outside), [net.guid(hop)], "it wants to know what becomes of it");
+    net.forget(outside, hop);
+    net.down(outside, hop);
+    let second = net.index(&net.way(outside, topic(1))[0].1);
+    assert_eq!(net.resent(), [(outside, second)]);
+    assert_eq!(net.wanted(outside), [net.guid(second)]);
+}
+
+#[test]
 fn settings_are_taken_by_name_and_bounded() {
+    crate::setting::assert_defaults_hold::<Config>();
     let mut config = Config::default();
-    for setting in Config::settings() {
-        config.set(setting.key, setting.default).expect("its own default");
-    }
-    assert_eq!(config, Config::default());
     assert!(config.set("children", "0").is_err());
     assert!(config.set("everyone", "maybe").is_err());
     assert!(config.set("links", "4").is_err(), "that is the base's");
@@ -276,14 +287,14 @@ fn churn(seed: u64, order: Order, children: usize) {
 
 #[test]
 fn no_ring_ever_forms_under_churn_and_all_is_repaired_when_it_ends() {
-    for seed in 0..4 {
+    for seed in 0..12 {
         churn(100 + seed, Order::AsSent, if seed % 2 == 0 { 1000 } else { 4 });
     }
 }
 
 #[test]
 fn no_ring_ever_forms_even_if_messages_overtake_each_other() {
-    for seed in 0..4 {
+    for seed in 0..12 {
         churn(200 + seed, Order::AnyHow, if seed % 2 == 0 { 1000 } else { 4 });
     }
 }

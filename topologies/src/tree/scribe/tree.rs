@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use polymorph_core::topology::context::Context;
-use polymorph_core::topology::question::{Pass, Target, Verdict};
+use polymorph_core::topology::question::{Hold, Pass, Target, Verdict};
 use polymorph_core::{Guid, Key};
 
 use super::label::Label;
@@ -190,7 +190,7 @@ impl Tree {
         };
         if self.parent().is_none() {
             self.drop_child(from, means);
-            means.links.hold(from, means.cx);
+            means.links.hold(from, Hold::Required, means.cx);
         }
         self.stand = Stand::Under { parent: from };
         self.label = mine;
@@ -340,7 +340,7 @@ impl Tree {
 
     fn adopt(&mut self, peer: Guid, means: &mut Means<'_, '_>) {
         let at = self.children.iter().position(|child| child.peer == peer).unwrap_or_else(|| {
-            means.links.hold(peer, means.cx);
+            means.links.hold(peer, Hold::Required, means.cx);
             self.children.push(Child { peer, firm: false, silent: 0 });
             self.children.len() - 1
         });

@@ -152,6 +152,8 @@ pub(super) struct Net {
     /// When the last message between two nodes arrives.
     last: BTreeMap<(usize, usize), Time>,
     copies: u64,
+    /// Copies that went out once more: which, from whom, to whom.
+    resent: Vec<(CopyId, usize, usize)>,
 }
 
 impl Net {
@@ -170,6 +172,7 @@ impl Net {
             timers: BTreeMap::new(),
             last: BTreeMap::new(),
             copies: 0,
+            resent: Vec::new(),
         };
         (0..nodes).for_each(|_| _ = net.create());
         let all: BTreeSet<Guid> = net.nodes.iter().map(|node| node.guid).collect();
@@ -260,6 +263,12 @@ impl Net {
         pass
     }
 
+    /// A node no longer routes over another.
+    pub(super) fn forget(&mut self, at: usize, peer: usize) {
+        let guid = self.nodes[peer].guid;
+        self.nodes[at].view.known.remove(&guid);
+    }
+
     /// A node is told at once that a peer is gone.
     pub(super) fn down(&mut self, at: usize, peer: usize) {
         let peer = self.nodes[peer].guid;
@@ -313,6 +322,11 @@ impl Net {
     pub(super) fn parents(&self, topic: Key) -> Vec<(Guid, Guid)> {
         let link = |at: usize| self.nodes[at].scribe.parent(Some(topic)).map(|parent| (self.nodes[at].guid, parent));
         self.alive().into_iter().filter_map(link).collect()
+    }
+
+    /// What went out once more, from whom to whom.
+    pub(super) fn resent(&self) -> Vec<(usize, usize)> {
+        self.resent.iter().map(|&(_, from, to)| (from, to)).collect()
     }
 
     /// Publishes and lets the copies run: how many each node got.
@@ -461,6 +475,7 @@ impl Net {
             Action::Route { to: Target::Key(to), message, .. } => {
                 self.push(Duration::ZERO, Item::Routed { at, from: None, origin: at, to, message });
             }
+            Action::Resend { id, to } => self.resent.push((id, at, self.index[&to])),
             other => panic!("Scribe asked for {other:?}"),
         }
     }
