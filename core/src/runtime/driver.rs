@@ -21,7 +21,7 @@ use crate::topology::erased::Boxed;
 use crate::topology::event::Ticket;
 use crate::topology::question::{Hold, Neighbor};
 use crate::wire;
-use crate::wire::frame::{FRAME_CHARGE, Status as ServiceStatus};
+use crate::wire::frame::Status as ServiceStatus;
 use crate::{Guid, Time};
 
 pub(super) type Mailbox = mpsc::Sender<Mail>;
@@ -48,6 +48,7 @@ pub(super) enum Mail {
     },
     Drained {
         peer: Guid,
+        conn: ConnId,
         bytes: u32,
     },
     Lost {
@@ -277,7 +278,7 @@ impl Driver {
         match mail {
             Mail::Chunk { peer, conn, mut chunk } => self.chunk(now, peer, conn, &mut chunk),
             Mail::Garbage { peer, conn } => self.input(now, Input::Malformed { peer, conn }),
-            Mail::Drained { peer, bytes } => self.input(now, Input::Drained { peer, bytes }),
+            Mail::Drained { peer, conn, bytes } => self.input(now, Input::Drained { peer, conn, bytes }),
             Mail::Lost { peer, conn } => {
                 self.sessions.remove(&conn);
                 self.input(now, Input::Lost { peer, conn });
@@ -436,9 +437,9 @@ impl Driver {
                         let _ = reply.send(outcome);
                     }
                 }
-                Output::Arrived { slot, service, from, charge, respond, payload } => {
+                Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
                     let request = super::service::Request { from, payload };
-                    self.arrived(now, slot, service, Work { request, charge, respond });
+                    self.arrived(now, slot, service, Work { request, charge, bytes, respond });
                 }
                 other => self.watchers.retain_mut(|(slot, watcher)| watcher.see(*slot, &other)),
             }
@@ -460,8 +461,7 @@ impl Driver {
                 Err(mpsc::error::TrySendError::Closed(work)) => (work, ServiceStatus::NoService),
             },
         };
-        let bytes = FRAME_CHARGE + refused.request.payload.len() as u32;
-        let consumed = Command::Consumed { peer: refused.charge, bytes };
+        let consumed = Command::Consumed { peer: refused.charge, bytes: refused.bytes };
         self.engine.handle(now, Input::Command(slot, consumed), &mut self.ws);
         if let Some(to) = refused.respond {
             let respond = Command::Respond { to, status, payload: bytes::Bytes::new() };
@@ -476,7 +476,7 @@ impl Driver {
             let Some(session) = self.sessions.get(&conn) else { continue };
             let (peer, bytes) = (session.peer, session.out.flush());
             if bytes > 0 {
-                self.engine.handle(now, Input::Drained { peer, bytes }, &mut self.ws);
+                self.engine.handle(now, Input::Drained { peer, conn, bytes }, &mut self.ws);
             }
         }
         if self.dirty.is_empty() {

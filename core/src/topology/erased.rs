@@ -259,6 +259,9 @@ impl Topology for Boxed {
     fn lane_of(message: &Parcel) -> Lane {
         message.lane
     }
+    fn weight(message: &Parcel) -> usize {
+        message.bytes.len()
+    }
     fn mentions(message: &Parcel, found: &mut Vec<Guid>) {
         found.extend_from_slice(&message.mentions);
     }
