@@ -25,7 +25,11 @@ impl Rings {
     fn new(width: usize, depth: usize, seed: u64) -> Self {
         println!("seed {seed}");
         let node = settings::Node { connections: 4 * width + 50, ..Default::default() };
-        let world = Net::new(Options { node, ..Options::seeded(seed) });
+        let world = Net::new(Options {
+            node,
+            wire_life: std::env::var("LIFE").ok().map(|l| Duration::from_secs(l.parse().unwrap())),
+            ..Options::seeded(seed)
+        });
         Self { world, terms: Terms::default(), config: Config { width, depth, cluster: 1 } }
     }
 
@@ -35,7 +39,12 @@ impl Rings {
             let peer = self.world.add(&self.terms, |place| Polyring::new(&self.config, place)).unwrap();
             self.world.join(peer, &seeds);
             let there = |world: &Net| world.topology(peer).is_some_and(|node| node.path().is_some());
-            assert!(self.world.run_until(Duration::from_secs(60), there), "a newcomer found no place");
+            let there = self.world.run_until(Duration::from_secs(300), there);
+            if !there {
+                self.dump();
+                println!("{:?}", self.world.topology(peer));
+            }
+            assert!(there, "a newcomer found no place");
             self.world.run_for(Duration::from_secs(1));
         }
     }
@@ -189,6 +198,11 @@ fn storm() {
         let places: usize = (1..=depth).map(|d| width.pow(d as u32)).sum();
         let n = (1 + next(60) as usize).min(places);
         net.grow(n);
+        for _ in 0..30 {
+            if !net.check().is_empty() {
+                net.world.run_for(Duration::from_secs(5));
+            }
+        }
         let grown = net.check();
         if !grown.is_empty() {
             println!("seed {seed}: growth {grown:#?}");

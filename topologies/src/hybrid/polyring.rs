@@ -39,7 +39,7 @@ mod standing;
 mod tests;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Down, Event, Ticket, Via};
@@ -256,6 +256,8 @@ pub struct Polyring {
     /// Neighbors whose wire broke and that are dialed again.
     redialed: Vec<Guid>,
     refreshing: Option<Ticket>,
+    /// Neighbors that compared their ring since this node last did; at most all of them.
+    heard: BTreeSet<Guid>,
     /// Which of the known peers is asked next for any place.
     tries: usize,
     probing: Option<Probe>,

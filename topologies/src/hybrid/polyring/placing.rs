@@ -24,7 +24,12 @@ impl Polyring {
             Message::Join(Wish::Anywhere) => self.place_anywhere(from, cx),
             Message::Join(Wish::Around) => self.place_around(from, cx),
             Message::Join(Wish::Place(path)) => self.place_at(from, &path, cx),
-            Message::Refresh { path, digest } => self.compare(from, &path, digest),
+            Message::Refresh { path, digest } => {
+                if self.knows(&from) {
+                    self.heard.insert(from);
+                }
+                self.compare(from, &path, digest)
+            }
             _ => {
                 cx.blame(from, "a call that is no question");
                 Message::Refused(Refusal::Later)
@@ -183,6 +188,21 @@ impl Polyring {
             return Message::Fresh;
         }
         Message::Stand { path: place, elders, taken: ring.coordinates() }
+    }
+
+    /// Speaks to those this node gave places to and that have not compared since the last time: whoever does not
+    /// stand there any longer, or never knew, says so.
+    pub(super) fn ask_silent(&mut self, cx: &mut Context<'_, Self>) {
+        let heard = core::mem::take(&mut self.heard);
+        let Some(stand) = &self.stand else { return };
+        for child in stand.children.members().filter(|child| !heard.contains(child)) {
+            let _ = cx.send(child, Message::Above { path: stand.path.clone(), elders: self.said_elders.clone() });
+        }
+        if stand.path.level() == 1 && stand.ring.lowest() == Some(self.me) {
+            for member in stand.ring.others(self.me).filter(|member| !heard.contains(member)) {
+                let _ = cx.send(member, Message::Members(Vec::new()));
+            }
+        }
     }
 
     /// The nearest level with room around this node.

@@ -29,6 +29,7 @@ impl Polyring {
             giver: None,
             redialed: Vec::new(),
             refreshing: None,
+            heard: Default::default(),
             tries: 0,
             probing: None,
             warned: None,
@@ -264,6 +265,7 @@ impl Polyring {
     pub(super) fn let_go(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
         if !self.knows(&peer) {
             self.rooms.remove(&peer);
+            self.heard.remove(&peer);
             self.redialed.retain(|other| *other != peer);
             cx.unwant(peer);
             cx.change(Change::NeighborDown(peer));
@@ -416,7 +418,11 @@ impl Polyring {
 
     /// The parent was moved, or knows other elders; or an heir has taken its place.
     fn above(&mut self, from: Guid, path: Path, elders: Vec<Guid>, cx: &mut Context<'_, Self>) {
-        let Some(stand) = &mut self.stand else { return };
+        let Some(stand) = &mut self.stand else {
+            // A place was given to this node that it never heard of.
+            let _ = cx.send(from, Message::Quit(None));
+            return;
+        };
         if elders.len() > ELDERS {
             return cx.blame(from, "more elders than there can be");
         }
@@ -451,6 +457,7 @@ impl Polyring {
         self.set(Timer::Refresh, REFRESH, cx);
         self.seek(cx);
         self.say_room(cx);
+        self.ask_silent(cx);
         let Some(stand) = &self.stand else { return };
         match self.allocator() {
             Some(allocator) if allocator != self.me => {
