@@ -123,6 +123,8 @@ pub enum Message {
         path: Path,
         /// Of the ring's members and the elders.
         digest: u64,
+        /// The nearest level with room around the asker.
+        room: u8,
     },
     /// "It is", or "I am there"; answers `Refresh` and `Probe`.
     Fresh,

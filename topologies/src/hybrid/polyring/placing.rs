@@ -24,9 +24,10 @@ impl Polyring {
             Message::Join(Wish::Anywhere) => self.place_anywhere(from, cx),
             Message::Join(Wish::Around) => self.place_around(from, cx),
             Message::Join(Wish::Place(path)) => self.place_at(from, &path, cx),
-            Message::Refresh { path, digest } => {
+            Message::Refresh { path, digest, room } => {
                 if self.knows(&from) {
                     self.heard.insert(from);
+                    self.note_room(from, room, cx);
                 }
                 self.compare(from, &path, digest)
             }
@@ -205,8 +206,16 @@ impl Polyring {
         }
     }
 
+    /// A ring mate or child says where there is room around it.
+    pub(super) fn note_room(&mut self, from: Guid, level: u8, cx: &mut Context<'_, Self>) {
+        // Nobody has room on its own level or above.
+        let nearest = self.path().map_or(0, Path::level) + 1;
+        self.rooms.insert(from, level.max(nearest as u8));
+        self.say_room(cx);
+    }
+
     /// The nearest level with room around this node.
-    fn room(&self) -> u8 {
+    pub(super) fn room(&self) -> u8 {
         let Some(stand) = &self.stand else { return NOWHERE };
         let level = stand.path.level();
         if level >= self.config.depth {

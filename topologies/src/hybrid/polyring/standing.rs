@@ -140,7 +140,14 @@ impl Polyring {
                 let wish = if matches!(quest.wish, Wish::Place(_)) { quest.wish } else { wish };
                 self.ask(ask, wish, quest.redirects + 1, cx);
             }
-            Message::Elsewhere { .. } | Message::Refused(Refusal::Later) => self.set(Timer::Retry, RETRY, cx),
+            Message::Elsewhere { .. } | Message::Refused(Refusal::Later) => {
+                let own = self.path().map(|path| Wish::Place(path.clone()));
+                match self.parent().filter(|_| own == Some(quest.wish)) {
+                    // Neither the parent nor anybody else keeps this node's place.
+                    Some(parent) => self.gone(parent, cx),
+                    None => self.set(Timer::Retry, RETRY, cx),
+                }
+            }
             Message::Refused(Refusal::Full) => {
                 cx.notice("every place of the polyring is taken");
                 self.set(Timer::Retry, RETRY_FULL, cx);
@@ -286,14 +293,8 @@ impl Polyring {
                     self.take_stand(from, path, elders, &taken, cx);
                 }
             }
-            Message::Room { level } => {
-                // Nobody has room on its own level or above.
-                let nearest = self.path().map_or(0, |path| path.level()) + 1;
-                if self.knows(&from) {
-                    self.rooms.insert(from, level.max(nearest as u8));
-                    self.say_room(cx);
-                }
-            }
+            Message::Room { level } if self.knows(&from) => self.note_room(from, level, cx),
+            Message::Room { .. } => {}
             Message::Missing => {
                 let parent =
                     self.parent().filter(|_| self.stand.as_ref().is_some_and(|stand| stand.ring.contains(&from)));
@@ -461,8 +462,8 @@ impl Polyring {
         let Some(stand) = &self.stand else { return };
         match self.allocator() {
             Some(allocator) if allocator != self.me => {
-                let (path, digest) = (stand.path.clone(), stand.ring.digest(&stand.elders));
-                self.refreshing = Some(cx.call(allocator, Message::Refresh { path, digest }));
+                let (path, digest, room) = (stand.path.clone(), stand.ring.digest(&stand.elders), self.room());
+                self.refreshing = Some(cx.call(allocator, Message::Refresh { path, digest, room }));
             }
             Some(_) => self.look_for_others(cx),
             None => {}
