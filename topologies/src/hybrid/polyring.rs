@@ -29,6 +29,7 @@
 //! blamed. An allocator can cheat those around it: parents are trusted, as everywhere in the source.
 
 mod ideal;
+mod joining;
 mod orphans;
 mod path;
 mod placing;
