@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::node::{Introduction, Status};
 use super::service::Work;
 use super::session::{self, Out, Wire};
-use super::streams::IncomingStream;
+use super::streams::{self, IncomingStream, Named};
 use super::transport::{Connection, Dial, Stream};
 use crate::engine::io::{Attach, AttachError, Command, ConnId, Dialer, Outcome};
 use crate::engine::metrics::{Metrics, PeerInfo};
@@ -65,9 +65,13 @@ pub(super) enum Mail {
     Stream {
         peer: Guid,
         conn: ConnId,
-        tag: u32,
-        service: u32,
-        stream: Stream,
+        named: Named,
+    },
+    /// A peer was asked to open this stream.
+    Expect {
+        peer: Guid,
+        number: u64,
+        reply: oneshot::Sender<Stream>,
     },
     Inputs(Vec<Input<Boxed>>),
     Ask {
@@ -168,6 +172,8 @@ pub(super) struct Driver {
     asked: HashMap<u64, oneshot::Sender<Outcome>>,
     services: HashMap<(Slot, u32), mpsc::Sender<Work>>,
     streams: HashMap<(Slot, u32), mpsc::Sender<IncomingStream>>,
+    expected: HashMap<(Guid, u64), oneshot::Sender<Stream>>,
+    opening_back: Arc<Semaphore>,
     uses: HashMap<(Slot, Guid), i32>,
     watchers: Vec<(Slot, super::overlay::Watcher)>,
     scratch: Vec<u8>,
@@ -200,6 +206,8 @@ impl Driver {
             asked: HashMap::new(),
             services: HashMap::new(),
             streams: HashMap::new(),
+            expected: HashMap::new(),
+            opening_back: Arc::new(Semaphore::new(streams::OPENING_BACK)),
             uses: HashMap::new(),
             watchers: Vec::new(),
             scratch: Vec::new(),
@@ -285,11 +293,11 @@ impl Driver {
             }
             Mail::Connected { connection, dialer } => self.connected(now, connection, dialer),
             Mail::DialFailed { peer } => self.input(now, Input::DialFailed { peer }),
-            Mail::Stream { peer, conn, tag, service, stream } => {
-                let slot = self.sessions.get(&conn).and_then(|_| self.engine.carried(&peer, tag));
-                if let Some(queue) = slot.and_then(|slot| self.streams.get(&(slot, service))) {
-                    // A full queue drops the stream, which tells its opener.
-                    let _ = queue.try_send(IncomingStream { peer, stream });
+            Mail::Stream { peer, conn, named } => self.stream(peer, conn, named),
+            Mail::Expect { peer, number, reply } => {
+                self.expected.retain(|_, reply| !reply.is_closed());
+                if self.expected.len() < streams::MAX_EXPECTED {
+                    self.expected.insert((peer, number), reply);
                 }
             }
             Mail::Inputs(inputs) => inputs.into_iter().for_each(|input| self.input(now, input)),
@@ -335,6 +343,47 @@ impl Driver {
             }
             Mail::Shutdown { .. } => {}
         }
+    }
+
+    fn stream(&mut self, peer: Guid, conn: ConnId, named: Named) {
+        let Named { tag, service, number, stream } = named;
+        if service == streams::BACK {
+            if let Some(reply) = self.expected.remove(&(peer, number)) {
+                let _ = reply.send(stream);
+            }
+            return;
+        }
+        let slot = self.sessions.get(&conn).and_then(|_| self.engine.carried(&peer, tag));
+        if let Some(queue) = slot.and_then(|slot| self.streams.get(&(slot, service))) {
+            // A full queue drops the stream, which tells its opener.
+            let _ = queue.try_send(IncomingStream { peer, stream });
+        }
+    }
+
+    /// A peer that cannot open a stream itself asks for one.
+    fn open_back(&self, slot: Slot, work: &Work) -> ServiceStatus {
+        let direct = work.request.from == work.charge;
+        let asked = streams::asked_back(&work.request.payload).filter(|_| direct);
+        let Some((number, service)) = asked else { return ServiceStatus::Failed };
+        let queue = self.streams.get(&(slot, service)).cloned();
+        let (Some(queue), Some((connection, tag))) = (queue, self.open(slot, &work.charge)) else {
+            return ServiceStatus::NoService;
+        };
+        let (Ok(served), Ok(permit)) = (queue.try_reserve_owned(), self.opening_back.clone().try_acquire_owned())
+        else {
+            return ServiceStatus::Busy;
+        };
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                opened = streams::open_back(connection, tag, number, served) => if let Err(error) = opened {
+                    tracing::debug!(%error, "a stream that a peer asked for cannot be opened");
+                }
+            }
+        });
+        ServiceStatus::Good
     }
 
     fn open(&self, slot: Slot, peer: &Guid) -> Option<(Arc<dyn Connection>, u32)> {
@@ -453,7 +502,11 @@ impl Driver {
     }
 
     fn arrived(&mut self, now: Time, slot: Slot, service: u32, work: Work) {
-        let (refused, status) = match self.services.get(&(slot, service)) {
+        let (done, status) = match self.services.get(&(slot, service)) {
+            _ if service == streams::BACK => {
+                let status = self.open_back(slot, &work);
+                (work, status)
+            }
             None => (work, ServiceStatus::NoService),
             Some(queue) => match queue.try_send(work) {
                 Ok(()) => return,
@@ -461,9 +514,9 @@ impl Driver {
                 Err(mpsc::error::TrySendError::Closed(work)) => (work, ServiceStatus::NoService),
             },
         };
-        let consumed = Command::Consumed { peer: refused.charge, bytes: refused.bytes };
+        let consumed = Command::Consumed { peer: done.charge, bytes: done.bytes };
         self.engine.handle(now, Input::Command(slot, consumed), &mut self.ws);
-        if let Some(to) = refused.respond {
+        if let Some(to) = done.respond {
             let respond = Command::Respond { to, status, payload: bytes::Bytes::new() };
             self.engine.handle(now, Input::Command(slot, respond), &mut self.ws);
         }

@@ -29,6 +29,7 @@
 //! blamed. An allocator can cheat those around it: parents are trusted, as everywhere in the source.
 
 mod ideal;
+mod joining;
 mod orphans;
 mod path;
 mod placing;
@@ -39,7 +40,7 @@ mod standing;
 mod tests;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Down, Event, Ticket, Via};
@@ -123,6 +124,8 @@ pub enum Message {
         path: Path,
         /// Of the ring's members and the elders.
         digest: u64,
+        /// The nearest level with room around the asker.
+        room: u8,
     },
     /// "It is", or "I am there"; answers `Refresh` and `Probe`.
     Fresh,
@@ -256,6 +259,8 @@ pub struct Polyring {
     /// Neighbors whose wire broke and that are dialed again.
     redialed: Vec<Guid>,
     refreshing: Option<Ticket>,
+    /// Neighbors that compared their ring since this node last did; at most all of them.
+    heard: BTreeSet<Guid>,
     /// Which of the known peers is asked next for any place.
     tries: usize,
     probing: Option<Probe>,
