@@ -427,8 +427,8 @@ fn a_client_publishes_through_the_peer_it_knows() {
     grove.world.run_for(MINUTE);
     let terms = Terms { standing: Standing::Client, ..Chord::terms() };
     let config = grove.config.clone();
-    let client = grove.world.add(&terms, |place| <ScribeOn<Chord> as Model>::new(&config, place)).expect("room");
     let gateway = grove.pick();
+    let client = grove.world.add(&terms, |place| <ScribeOn<Chord> as Model>::new(&config, place)).expect("room");
     grove.world.join(client, &[gateway]);
     grove.world.run_for(Duration::from_secs(5));
     grove.assert_exactly_once(client, Some(topic(1)));

@@ -182,6 +182,7 @@ impl Topology for Scribe {
             }
             Event::Message { from, message: Message::Join(join), via, .. } => self.join(from, *join, &via, cx),
             Event::Message { from, message, .. } => self.talk(from, &message, cx),
+            Event::Found { ticket, owner, .. } => self.each(cx, |tree, means| tree.checked(ticket, owner, means)),
             Event::Timer(Timer::Turn(topic)) => self.turn(topic, cx),
             Event::PeerDown { peer, why: Down::Left | Down::Lost } | Event::DialFailed { peer } => self.lost(peer, cx),
             Event::Copy { id, topic, from, first: true, .. } => self.plan(id, topic, from, cx),
@@ -295,16 +296,23 @@ impl Scribe {
         self.detours.clear(&mut self.links, cx);
     }
 
-    /// A join reached its end: this node owns the topic, or a full parent hands a joiner down.
+    /// A join reached its end: this node owns the topic, or a parent hands a joiner down.
     fn join(&mut self, from: Guid, join: Join, via: &Via<Self>, cx: &mut Context<'_, Self>) {
         let topic = join.topic;
-        match via {
-            Via::Route { .. } if self.make_room(topic) => {
-                self.trees.entry(topic).or_insert_with(|| Tree::new(topic, self.me));
-                self.with(topic, cx, |tree, means| tree.own(join, means));
-            }
-            Via::Direct => self.with(topic, cx, |tree, means| tree.handed(from, join, means)),
-            _ => {}
+        if !self.make_room(topic) {
+            return;
+        }
+        let mut new = false;
+        self.trees.entry(topic).or_insert_with(|| {
+            new = true;
+            Tree::new(topic, self.me)
+        });
+        self.with(topic, cx, |tree, means| match via {
+            Via::Route { .. } => tree.own(join, means),
+            _ => tree.handed(from, join, means),
+        });
+        if new && self.trees.get(&topic).is_some_and(Tree::resting) {
+            self.trees.remove(&topic);
         }
     }
 

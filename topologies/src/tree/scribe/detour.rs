@@ -1,10 +1,11 @@
 //! Copies on their way into a tree this node does not hang in.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::question::{CopyId, Hold, Verdict};
-use polymorph_core::{Guid, Key};
+use polymorph_core::{Guid, Key, Time};
 
 use super::Scribe;
 use super::links::Links;
@@ -21,6 +22,8 @@ struct Detour {
     id: CopyId,
     topic: Key,
     hop: Guid,
+    /// When it went.
+    at: Time,
     /// How many hops were dead before this one.
     dead: usize,
 }
@@ -43,7 +46,7 @@ impl Detours {
         if let Some(hop) = towards(topic, from, cx) {
             // Held, so that this node is told if it is gone.
             links.hold(hop, Hold::Cached, cx);
-            self.recent.push_back(Detour { id, topic, hop, dead: 0 });
+            self.recent.push_back(Detour { id, topic, hop, at: cx.now(), dead: 0 });
         }
     }
 
@@ -59,7 +62,9 @@ impl Detours {
                 return true;
             }
             detour.dead += 1;
-            let next = towards(detour.topic, Some(peer), cx).filter(|_| detour.dead <= MAX_DEAD);
+            // Whoever fell after a while had passed it on.
+            let late = cx.now().since(detour.at) > FRESH || detour.dead > MAX_DEAD;
+            let next = towards(detour.topic, Some(peer), cx).filter(|_| !late);
             let Some(next) = next else { return false };
             detour.hop = next;
             links.hold(next, Hold::Cached, cx);
@@ -83,6 +88,8 @@ fn towards(topic: Key, but: Option<Guid>, cx: &Context<'_, Scribe>) -> Option<Gu
 
 /// How many copies are remembered: those of the round trips it takes to find out that a hop is dead.
 const MAX_DETOURS: usize = 64;
+/// How long after it went a copy may still wait in front of a dead hop: as long as a dial may take, and a half.
+const FRESH: Duration = Duration::from_secs(15);
 /// How many dead hops a copy outlives: as many as the engine tries for any message.
 const MAX_DEAD: usize = 3;
 /// How many next hops are asked for, to have others than the dead one.

@@ -233,6 +233,24 @@ fn a_copy_from_outside_the_tree_takes_another_way_in_when_the_first_hop_is_dead(
 }
 
 #[test]
+fn two_roots_become_one_even_if_the_routes_below_never_meet() {
+    let mut net = Net::new(12, 80, config(), Order::AsSent);
+    let root = net.root(topic(1)).expect("somebody");
+    let half: Vec<usize> = (0..80).filter(|&at| at != root && at % 2 == 0).collect();
+    (0..80).filter(|at| !half.contains(at)).for_each(|at| half.iter().for_each(|&other| net.forget(at, other)));
+    half.iter().for_each(|&at| (0..80).filter(|other| !half.contains(other)).for_each(|other| net.forget(at, other)));
+    let members: Vec<usize> = (0..80).collect();
+    members.iter().for_each(|&at| net.subscribe(at, topic(1)));
+    net.run(Duration::from_secs(5));
+    let roots =
+        |net: &Net| (0..80).filter(|&at| net.node(at).label(Some(topic(1))).is_some_and(|l| l.depth == 0)).count();
+    assert_eq!(roots(&net), 2);
+    net.run(minutes(2));
+    assert_eq!(roots(&net), 1);
+    assert_exactly_once(&mut net, 5, Some(topic(1)), &members);
+}
+
+#[test]
 fn settings_are_taken_by_name_and_bounded() {
     crate::setting::assert_defaults_hold::<Config>();
     let mut config = Config::default();
