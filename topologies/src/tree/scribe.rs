@@ -24,6 +24,7 @@
 //! than the root makes, unless it makes them up: then it *is* a root to its subtree, and only an owner found
 //! anew, at the next repair, ends that. Sign what is published.
 
+mod detour;
 pub mod label;
 mod links;
 mod tree;
@@ -41,10 +42,11 @@ use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Change, Down, Event, Via};
 use polymorph_core::topology::layer::Layer;
 use polymorph_core::topology::model::{Claims, Model};
-use polymorph_core::topology::question::{CopyId, Neighbor, Pass, Powers, Role, Spread, Transit, Verdict};
+use polymorph_core::topology::question::{CopyId, Neighbor, Pass, Powers, Role, Spread, Transit};
 use polymorph_core::{Guid, Key, Place};
 
 use crate::setting::{self, Configure, Setting, SettingError};
+use detour::Detours;
 use label::Label;
 use links::Links;
 use tree::{Means, Tree};
@@ -157,8 +159,7 @@ pub struct Scribe {
     everyone: Key,
     trees: BTreeMap<Key, Tree>,
     links: Links,
-    /// Where the broadcast that was told last goes on towards its root, if this node is not in its tree.
-    detour: Option<(CopyId, Guid)>,
+    detours: Detours,
 }
 
 impl Topology for Scribe {
@@ -181,9 +182,10 @@ impl Topology for Scribe {
             }
             Event::Message { from, message: Message::Join(join), via, .. } => self.join(from, *join, &via, cx),
             Event::Message { from, message, .. } => self.talk(from, &message, cx),
+            Event::Found { ticket, owner, .. } => self.each(cx, |tree, means| tree.checked(ticket, owner, means)),
             Event::Timer(Timer::Turn(topic)) => self.turn(topic, cx),
             Event::PeerDown { peer, why: Down::Left | Down::Lost } | Event::DialFailed { peer } => self.lost(peer, cx),
-            Event::Copy { id, topic, first: true, .. } => self.plan(id, topic, cx),
+            Event::Copy { id, topic, from, first: true, .. } => self.plan(id, topic, from, cx),
             Event::Below(Change::Range) => self.each(cx, |tree, means| tree.look_below(means)),
             _ => {}
         }
@@ -224,7 +226,7 @@ impl Scribe {
     pub fn new(config: Config, place: Place) -> Self {
         let links = Links::new(config.links);
         let everyone = Key::of(EVERYONE);
-        Self { config, me: place.me, everyone, trees: BTreeMap::new(), links, detour: None }
+        Self { config, me: place.me, everyone, trees: BTreeMap::new(), links, detours: Detours::default() }
     }
 
     /// The parent in a topic's tree; `None` for its root and for who is not in it.
@@ -252,7 +254,7 @@ impl Scribe {
     /// Whom a copy goes to next.
     fn onward(&self, id: CopyId, topic: Option<Key>, from: Option<Guid>) -> impl Iterator<Item = Guid> {
         let tree = self.tree(topic).filter(|tree| !tree.resting());
-        let detour = self.detour.filter(|(copy, _)| *copy == id).map(|(_, hop)| hop);
+        let detour = self.detours.hop(id);
         let links = tree.into_iter().flat_map(|tree| tree.parent().into_iter().chain(tree.firm()));
         let detour = detour.filter(move |hop| !tree.is_some_and(|tree| tree.firm().any(|child| child == *hop)));
         links.chain(detour).filter(move |peer| Some(*peer) != from)
@@ -291,18 +293,26 @@ impl Scribe {
     fn leave(&mut self, cx: &mut Context<'_, Self>) {
         self.each(cx, Tree::depart);
         self.trees.clear();
+        self.detours.clear(&mut self.links, cx);
     }
 
-    /// A join reached its end: this node owns the topic, or a full parent hands a joiner down.
+    /// A join reached its end: this node owns the topic, or a parent hands a joiner down.
     fn join(&mut self, from: Guid, join: Join, via: &Via<Self>, cx: &mut Context<'_, Self>) {
         let topic = join.topic;
-        match via {
-            Via::Route { .. } if self.make_room(topic) => {
-                self.trees.entry(topic).or_insert_with(|| Tree::new(topic, self.me));
-                self.with(topic, cx, |tree, means| tree.own(join, means));
-            }
-            Via::Direct => self.with(topic, cx, |tree, means| tree.handed(from, join, means)),
-            _ => {}
+        if !self.make_room(topic) {
+            return;
+        }
+        let mut new = false;
+        self.trees.entry(topic).or_insert_with(|| {
+            new = true;
+            Tree::new(topic, self.me)
+        });
+        self.with(topic, cx, |tree, means| match via {
+            Via::Route { .. } => tree.own(join, means),
+            _ => tree.handed(from, join, means),
+        });
+        if new && self.trees.get(&topic).is_some_and(Tree::resting) {
+            self.trees.remove(&topic);
         }
     }
 
@@ -334,17 +344,14 @@ impl Scribe {
     fn lost(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
         self.links.forget(peer);
         self.each(cx, |tree, means| tree.lost(peer, means));
+        self.detours.lost(peer, &mut self.links, cx);
     }
 
-    /// A copy is about to spread: remembers the way towards the root, if no parent shows it.
-    fn plan(&mut self, id: CopyId, topic: Option<Key>, cx: &mut Context<'_, Self>) {
-        self.detour = None;
-        if topic.is_none() && !self.config.everyone || self.tree(topic).is_some_and(|tree| tree.label().is_some()) {
-            return;
-        }
-        let way = cx.below().map(|below| below.route(topic.unwrap_or(self.everyone), 1)).unwrap_or_default();
-        if way.verdict == Verdict::Forward {
-            self.detour = way.peers.first().map(|hop| (id, *hop));
+    /// A copy is about to spread: without a parent it goes towards the root.
+    fn plan(&mut self, id: CopyId, topic: Option<Key>, from: Option<Guid>, cx: &mut Context<'_, Self>) {
+        let known = topic.is_some() || self.config.everyone;
+        if known && self.tree(topic).is_none_or(|tree| tree.label().is_none()) {
+            self.detours.begin(id, topic.unwrap_or(self.everyone), from, &mut self.links, cx);
         }
     }
 }

@@ -8,7 +8,7 @@ use polymorph_core::topology::question::Hold;
 
 use super::Scribe;
 
-/// Who is held, by how many trees, and how firmly.
+/// Who is held, by how many trees and copies on their way, and how firmly.
 #[derive(Debug)]
 pub(super) struct Links {
     held: BTreeMap<Guid, Held>,
@@ -18,7 +18,7 @@ pub(super) struct Links {
 
 #[derive(Debug)]
 struct Held {
-    trees: u32,
+    users: u32,
     hold: Hold,
 }
 
@@ -28,23 +28,25 @@ impl Links {
         Self { held: BTreeMap::new(), required: 0, limit }
     }
 
-    /// One tree more needs this peer.
-    pub(super) fn hold(&mut self, peer: Guid, cx: &mut Context<'_, Scribe>) {
-        if let Some(held) = self.held.get_mut(&peer) {
-            held.trees += 1;
-            return;
+    /// One user more of this peer, and how firmly it needs the link.
+    pub(super) fn hold(&mut self, peer: Guid, need: Hold, cx: &mut Context<'_, Scribe>) {
+        let held = self.held.entry(peer).or_insert(Held { users: 0, hold: Hold::Cached });
+        held.users += 1;
+        let firmer = need == Hold::Required && held.hold == Hold::Cached && self.required < self.limit;
+        if firmer {
+            held.hold = Hold::Required;
+            self.required += 1;
         }
-        let hold = if self.required < self.limit { Hold::Required } else { Hold::Cached };
-        self.required += usize::from(hold == Hold::Required);
-        self.held.insert(peer, Held { trees: 1, hold });
-        cx.want(peer, hold);
+        if firmer || held.users == 1 {
+            cx.want(peer, held.hold);
+        }
     }
 
-    /// One tree less needs it.
+    /// One user less.
     pub(super) fn release(&mut self, peer: Guid, cx: &mut Context<'_, Scribe>) {
         let Some(held) = self.held.get_mut(&peer) else { return };
-        held.trees -= 1;
-        if held.trees == 0 {
+        held.users -= 1;
+        if held.users == 0 {
             self.forget(peer);
             cx.unwant(peer);
         }

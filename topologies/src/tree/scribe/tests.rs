@@ -219,6 +219,38 @@ fn a_node_that_was_lied_to_about_the_wave_finds_its_way_back() {
 }
 
 #[test]
+fn a_copy_from_outside_the_tree_takes_another_way_in_when_the_first_hop_is_dead() {
+    let mut net = Net::new(11, 60, config(), Order::AsSent);
+    let outside = (0..60).find(|&at| net.way(at, topic(1)).len() > 1).expect("a route of two hops");
+    let hop = net.index(&net.way(outside, topic(1))[0].1);
+    net.publish(outside, Some(topic(1)));
+    assert_eq!(net.wanted(outside), [net.guid(hop)], "it wants to know what becomes of it");
+    net.forget(outside, hop);
+    net.down(outside, hop);
+    let second = net.index(&net.way(outside, topic(1))[0].1);
+    assert_eq!(net.resent(), [(outside, second)]);
+    assert_eq!(net.wanted(outside), [net.guid(second)]);
+}
+
+#[test]
+fn two_roots_become_one_even_if_the_routes_below_never_meet() {
+    let mut net = Net::new(12, 80, config(), Order::AsSent);
+    let root = net.root(topic(1)).expect("somebody");
+    let half: Vec<usize> = (0..80).filter(|&at| at != root && at % 2 == 0).collect();
+    (0..80).filter(|at| !half.contains(at)).for_each(|at| half.iter().for_each(|&other| net.forget(at, other)));
+    half.iter().for_each(|&at| (0..80).filter(|other| !half.contains(other)).for_each(|other| net.forget(at, other)));
+    let members: Vec<usize> = (0..80).collect();
+    members.iter().for_each(|&at| net.subscribe(at, topic(1)));
+    net.run(Duration::from_secs(5));
+    let roots =
+        |net: &Net| (0..80).filter(|&at| net.node(at).label(Some(topic(1))).is_some_and(|l| l.depth == 0)).count();
+    assert_eq!(roots(&net), 2);
+    net.run(minutes(2));
+    assert_eq!(roots(&net), 1);
+    assert_exactly_once(&mut net, 5, Some(topic(1)), &members);
+}
+
+#[test]
 fn settings_are_taken_by_name_and_bounded() {
     crate::setting::assert_defaults_hold::<Config>();
     let mut config = Config::default();
@@ -273,14 +305,14 @@ fn churn(seed: u64, order: Order, children: usize) {
 
 #[test]
 fn no_ring_ever_forms_under_churn_and_all_is_repaired_when_it_ends() {
-    for seed in 0..4 {
+    for seed in 0..12 {
         churn(100 + seed, Order::AsSent, if seed % 2 == 0 { 1000 } else { 4 });
     }
 }
 
 #[test]
 fn no_ring_ever_forms_even_if_messages_overtake_each_other() {
-    for seed in 0..4 {
+    for seed in 0..12 {
         churn(200 + seed, Order::AnyHow, if seed % 2 == 0 { 1000 } else { 4 });
     }
 }

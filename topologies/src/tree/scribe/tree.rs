@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use polymorph_core::topology::context::Context;
-use polymorph_core::topology::question::{Pass, Target, Verdict};
+use polymorph_core::topology::event::Ticket;
+use polymorph_core::topology::question::{Hold, Pass, Target, Verdict};
 use polymorph_core::{Guid, Key};
 
 use super::label::Label;
@@ -74,12 +75,16 @@ pub(super) struct Tree {
     /// The best it ever told a child.
     told: Option<Label>,
     children: Vec<Child>,
+    /// How many waves it made as the root this time, and the question whether others think it is.
+    waves: u32,
+    check: Option<Ticket>,
 }
 
 impl Tree {
     pub(super) fn new(topic: Key, me: Guid) -> Self {
         let label = Label::root(0, me);
-        Self { topic, subscribed: false, stand: Stand::Resting, label, told: None, children: Vec::new() }
+        let (stand, told, children) = (Stand::Resting, None, Vec::new());
+        Self { topic, subscribed: false, stand, label, told, children, waves: 0, check: None }
     }
 
     pub(super) fn resting(&self) -> bool {
@@ -161,10 +166,30 @@ impl Tree {
         }
     }
 
-    /// A parent that is full hands a joiner down.
+    /// A join came straight: a parent that is full hands a joiner down, or a root heard that this node is the owner.
     pub(super) fn handed(&mut self, from: Guid, join: Join, means: &mut Means<'_, '_>) {
-        if self.parent() == Some(from) && join.child != means.cx.me() && self.beats_bar(&join) {
+        if self.parent() != Some(from) {
+            if matches!(means.way(self.topic), Verdict::Deliver { .. }) {
+                self.own(join, means);
+            }
+        } else if join.child != means.cx.me() && self.beats_bar(&join) {
             self.place(&join, means);
+        }
+    }
+
+    /// Who owns the topic was looked up. A root that others do not take for one joins the one they do.
+    pub(super) fn checked(&mut self, ticket: Ticket, owner: Option<Guid>, means: &mut Means<'_, '_>) {
+        if self.check != Some(ticket) {
+            return;
+        }
+        self.check = None;
+        let me = means.cx.me();
+        if let Some(owner) = owner.filter(|owner| *owner != me && self.stand == Stand::Root) {
+            let (topic, bar) = (self.topic, self.told);
+            self.stand = Stand::Loose { tries: 0, bar };
+            means.set(topic, RETRY);
+            // Straight, since the overlay below would still deliver it here.
+            means.say(owner, Message::Join(Box::new(Join { topic, child: me, bar, levels: 0, tries: 0 })));
         }
     }
 
@@ -190,7 +215,7 @@ impl Tree {
         };
         if self.parent().is_none() {
             self.drop_child(from, means);
-            means.links.hold(from, means.cx);
+            means.links.hold(from, Hold::Required, means.cx);
         }
         self.stand = Stand::Under { parent: from };
         self.label = mine;
@@ -248,6 +273,10 @@ impl Tree {
                 self.label.wave = self.label.wave.saturating_add(1);
                 self.tell_all(means);
                 means.set(self.topic, means.config.beat);
+                if self.waves.is_multiple_of(CHECK_WAVES) {
+                    self.check = Some(means.cx.lookup(Target::Key(self.topic), 1));
+                }
+                self.waves = self.waves.wrapping_add(1);
                 self.prune(means);
             }
             Stand::Root => self.seek(0, self.told, means),
@@ -289,7 +318,7 @@ impl Tree {
         let Some(wave) = self.label.next_wave(bar) else { return };
         self.part(means);
         self.stand = Stand::Root;
-        self.label = Label::root(wave, means.cx.me());
+        (self.label, self.waves) = (Label::root(wave, means.cx.me()), 0);
         self.tell_all(means);
         means.set(self.topic, means.config.beat);
     }
@@ -340,7 +369,7 @@ impl Tree {
 
     fn adopt(&mut self, peer: Guid, means: &mut Means<'_, '_>) {
         let at = self.children.iter().position(|child| child.peer == peer).unwrap_or_else(|| {
-            means.links.hold(peer, means.cx);
+            means.links.hold(peer, Hold::Required, means.cx);
             self.children.push(Child { peer, firm: false, silent: 0 });
             self.children.len() - 1
         });
@@ -389,6 +418,9 @@ const JITTER: f64 = 0.1;
 const PATIENCE_BEATS: u32 = 3;
 /// At how many depths patience differs.
 const MAX_STEPS: u16 = 10;
+/// How many waves pass between two times a root looks up whether it is the owner. The overlay below may have lost
+/// sight of the true one, when that was flooded with joins for instance.
+const CHECK_WAVES: u32 = 6;
 /// How many waves a child may leave unanswered.
 const SILENT_WAVES: u8 = 4;
 /// How long a joiner waits for a parent the first time: a join up a deep tree and a wave down, with dials.

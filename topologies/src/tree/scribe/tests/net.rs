@@ -48,6 +48,11 @@ enum Item {
         at: usize,
         peer: Guid,
     },
+    Found {
+        at: usize,
+        ticket: Ticket,
+        owner: Option<Guid>,
+    },
     /// A node learns that another is there, or is not.
     Learn {
         at: usize,
@@ -104,6 +109,7 @@ struct Fake<'a> {
     rng: &'a mut Rng,
     view: &'a View,
     wanted: &'a mut BTreeSet<Guid>,
+    tickets: &'a mut u64,
     done: Vec<Action<Scribe>>,
 }
 
@@ -118,7 +124,8 @@ impl Host<Scribe> for Fake<'_> {
         self.rng
     }
     fn ticket(&mut self) -> Ticket {
-        Ticket(0)
+        *self.tickets += 1;
+        Ticket(*self.tickets)
     }
     fn act(&mut self, _lane: Lane, action: Action<Scribe>) -> Result<(), Busy> {
         match action {
@@ -152,6 +159,9 @@ pub(super) struct Net {
     /// When the last message between two nodes arrives.
     last: BTreeMap<(usize, usize), Time>,
     copies: u64,
+    tickets: u64,
+    /// Copies that went out once more: which, from whom, to whom.
+    resent: Vec<(CopyId, usize, usize)>,
 }
 
 impl Net {
@@ -170,6 +180,8 @@ impl Net {
             timers: BTreeMap::new(),
             last: BTreeMap::new(),
             copies: 0,
+            tickets: 0,
+            resent: Vec::new(),
         };
         (0..nodes).for_each(|_| _ = net.create());
         let all: BTreeSet<Guid> = net.nodes.iter().map(|node| node.guid).collect();
@@ -260,6 +272,12 @@ impl Net {
         pass
     }
 
+    /// A node no longer routes over another.
+    pub(super) fn forget(&mut self, at: usize, peer: usize) {
+        let guid = self.nodes[peer].guid;
+        self.nodes[at].view.known.remove(&guid);
+    }
+
     /// A node is told at once that a peer is gone.
     pub(super) fn down(&mut self, at: usize, peer: usize) {
         let peer = self.nodes[peer].guid;
@@ -313,6 +331,11 @@ impl Net {
     pub(super) fn parents(&self, topic: Key) -> Vec<(Guid, Guid)> {
         let link = |at: usize| self.nodes[at].scribe.parent(Some(topic)).map(|parent| (self.nodes[at].guid, parent));
         self.alive().into_iter().filter_map(link).collect()
+    }
+
+    /// What went out once more, from whom to whom.
+    pub(super) fn resent(&self) -> Vec<(usize, usize)> {
+        self.resent.iter().map(|&(_, from, to)| (from, to)).collect()
     }
 
     /// Publishes and lets the copies run: how many each node got.
@@ -370,6 +393,10 @@ impl Net {
             Item::DialFailed { at, peer } => {
                 self.nodes[at].wanted.remove(&peer);
                 self.tell(at, Event::DialFailed { peer });
+            }
+            Item::Found { at, ticket, owner } => {
+                let peers = owner.into_iter().collect();
+                self.tell(at, Event::Found { ticket, owner, peers });
             }
             Item::Learn { at, peer } => {
                 let (guid, alive) = (self.nodes[peer].guid, self.nodes[peer].alive);
@@ -432,7 +459,8 @@ impl Net {
     fn act(&mut self, at: usize, act: impl FnOnce(&mut Scribe, &mut Context<'_, Scribe>)) {
         let Node { guid, scribe, view, wanted, .. } = &mut self.nodes[at];
         let place = Place { overlay: OverlayId([1; 32]), me: *guid };
-        let mut host = Fake { place, now: self.now, rng: &mut self.rng, view, wanted, done: Vec::new() };
+        let (rng, tickets) = (&mut self.rng, &mut self.tickets);
+        let mut host = Fake { place, now: self.now, rng, view, wanted, tickets, done: Vec::new() };
         act(scribe, &mut Context::new(&mut host, Lane::default()));
         for action in host.done {
             self.carry_out(at, action);
@@ -461,6 +489,12 @@ impl Net {
             Action::Route { to: Target::Key(to), message, .. } => {
                 self.push(Duration::ZERO, Item::Routed { at, from: None, origin: at, to, message });
             }
+            // Whoever asks around hears of everybody.
+            Action::Lookup { ticket, to: Target::Key(to), .. } => {
+                let owner = self.root(to).map(|root| self.nodes[root].guid);
+                self.push(Duration::from_secs(1), Item::Found { at, ticket, owner });
+            }
+            Action::Resend { id, to } => self.resent.push((id, at, self.index[&to])),
             other => panic!("Scribe asked for {other:?}"),
         }
     }
