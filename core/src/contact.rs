@@ -242,7 +242,9 @@ impl Contact {
     /// How many bytes it takes on the wire.
     #[must_use]
     pub fn wire_len(&self) -> usize {
-        self.0.signed.len() + 2 + 65
+        let signed = self.0.signed.len();
+        // A length of one or two bytes, the signed bytes, and the signature behind its own length.
+        signed + if signed < 128 { 1 } else { 2 } + 65
     }
 }
 

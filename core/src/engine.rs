@@ -8,6 +8,7 @@
 //! [`desk`] what a topology asks for, and sending · [`routing`] and [`lookup`] · [`cast`] broadcasts ·
 //! [`records`] · [`calls`] questions and their time-outs.
 
+mod audit;
 pub mod book;
 mod calls;
 mod cast;
@@ -25,6 +26,7 @@ pub mod settings;
 mod state;
 mod timers;
 mod turn;
+mod waiting;
 
 use core::fmt;
 use std::collections::VecDeque;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 
 use crate::topology::Topology;
 use crate::topology::question::{Neighbor, Route};
+use crate::wire::frame::MAX_PROOFS;
 use crate::{Guid, Signer, Time, Verifier};
 pub use book::{Book, Contacts};
 pub use io::{Attach, AttachError, Command, Input, Outcome, Output};
@@ -123,8 +126,9 @@ impl<T: Topology> Engine<T> {
             return Err(AttachError::Twice(name));
         }
         let at = self.overlays.iter().position(Option::is_none).unwrap_or(self.overlays.len());
-        if at >= settings.overlays {
-            return Err(AttachError::TooMany(settings.overlays));
+        let most = settings.overlays.min(MAX_PROOFS);
+        if at >= most {
+            return Err(AttachError::TooMany(most));
         }
         let needed = attach.topology.powers().degree;
         if needed > settings.connections {
@@ -214,6 +218,13 @@ impl<T: Topology> Engine<T> {
     pub fn carried(&self, peer: &Guid, tag: u32) -> Option<Slot> {
         let overlays = &self.node.peers.get(peer)?.overlays;
         overlays.iter().find(|o| o.agreed && o.their_tag == tag).map(|o| o.slot)
+    }
+
+    /// What a peer proved to be in an overlay, if its session carries it.
+    #[must_use]
+    pub fn standing(&self, slot: Slot, peer: &Guid) -> Option<crate::Standing> {
+        let overlay = self.node.peers.get(peer)?.overlay(slot).filter(|o| o.agreed)?;
+        Some(if overlay.member { crate::Standing::Member } else { crate::Standing::Client })
     }
 
     /// The wire to a peer that carries an overlay, and this node's tag for it.

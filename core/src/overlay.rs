@@ -249,6 +249,12 @@ pub enum MembershipError {
 }
 
 impl Membership {
+    /// How many bytes it takes on the wire.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        self.signed.len() + 2 + size_of::<PublicKey>() + 65
+    }
+
     /// Signs what a node says of itself.
     #[must_use]
     pub fn sign(signer: &dyn Signer, claim: &Claim) -> Self {

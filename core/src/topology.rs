@@ -124,6 +124,19 @@ pub trait Topology: Send + Sized + 'static {
         question::Lane::default()
     }
 
+    /// How many bytes a message takes on the wire. Not for authors to change.
+    #[doc(hidden)]
+    fn weight(message: &Self::Message) -> usize {
+        crate::wire::survey::encoded_len(message)
+    }
+
+    /// A message of this topology came to be passed on: an erased one finds out what a decoded message mentions. Not
+    /// for authors to change.
+    #[doc(hidden)]
+    fn complete(&self, message: &mut Self::Message) {
+        let _ = message;
+    }
+
     /// The Guids inside a message, found by serde. Not for authors to change.
     #[doc(hidden)]
     fn mentions(message: &Self::Message, found: &mut Vec<Guid>) {

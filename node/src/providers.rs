@@ -1,7 +1,8 @@
 //! Finding providers through an overlay, for as long as somebody fetches.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use polymorph::core::runtime::transport::Stream;
 use polymorph::media::{Provider, Providers};
 use polymorph::{Guid, Key, Overlay};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::media_service::BLOBS;
@@ -19,6 +21,9 @@ use crate::media_service::BLOBS;
 const FOUND: usize = 32;
 /// The first pause between two looks for providers, and the longest: new ones join a long fetch soon.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+/// A provider that fails is offered again after twice as long, up to this many times doubled: later than a fetch
+/// without any provider is patient.
+const MAX_DOUBLINGS: u32 = 6;
 
 /// Looks for whoever provides what is wanted, again and again.
 #[derive(Debug)]
@@ -50,27 +55,27 @@ async fn look(
     queue: mpsc::Sender<Arc<dyn Provider>>,
 ) {
     let me = overlay.node().guid();
-    let provider = |guid| -> Arc<dyn Provider> { Arc::new(Peer::new(&overlay, guid)) };
-    for guid in known.into_iter().filter(|guid| *guid != me) {
-        if queue.send(provider(guid)).await.is_err() {
-            return;
-        }
-    }
+    let mut peers: HashMap<Guid, Offered> = HashMap::new();
+    let mut found: BTreeSet<Guid> = known.into_iter().collect();
     let mut pause = PAUSE.0;
     loop {
+        for guid in found.iter().filter(|guid| **guid != me) {
+            let peer = peers.entry(*guid).or_insert_with(|| Offered::new(&overlay, *guid));
+            // To offer one that is in use costs nothing; one that failed gets another chance, ever more rarely.
+            if peer.is_due() && queue.send(peer.peer.clone()).await.is_err() {
+                return;
+            }
+        }
         let keys = wanted.borrow_and_update().clone();
-        let mut publishers = HashSet::new();
+        found.clear();
         for key in keys {
             match overlay.get(key).await {
-                Ok(records) => publishers.extend(records.into_iter().map(|record| record.publisher)),
+                Ok(records) => found.extend(records.into_iter().map(|record| record.publisher)),
                 Err(error) => tracing::debug!(%error, "no records"),
             }
         }
-        for guid in publishers.into_iter().filter(|guid| *guid != me) {
-            // A provider that is known already costs nothing; one that failed gets another chance.
-            if queue.send(provider(guid)).await.is_err() {
-                return;
-            }
+        if found.iter().any(|guid| *guid != me && !peers.contains_key(guid)) {
+            continue;
         }
         tokio::select! {
             changed = wanted.changed() => match changed {
@@ -83,6 +88,32 @@ async fn look(
     }
 }
 
+/// A peer that was offered as provider, and when to offer it again.
+#[derive(Debug)]
+struct Offered {
+    peer: Arc<Peer>,
+    due: Instant,
+}
+
+impl Offered {
+    fn new(overlay: &Overlay, guid: Guid) -> Self {
+        let (hold, failures) = (Mutex::new(None), AtomicU32::new(0));
+        let peer = Arc::new(Peer { overlay: overlay.clone(), guid, hold, failures });
+        Self { peer, due: Instant::now() }
+    }
+
+    /// Whether to offer it now; if so, not again for a while.
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.due;
+        if due {
+            let failures = self.peer.failures.load(Ordering::Relaxed).min(MAX_DOUBLINGS);
+            self.due = now + PAUSE.1 * 2u32.pow(failures) / 2;
+        }
+        due
+    }
+}
+
 /// A peer of an overlay that serves blobs.
 #[derive(Debug)]
 struct Peer {
@@ -90,12 +121,8 @@ struct Peer {
     guid: Guid,
     /// Keeps the session while this provider is used.
     hold: Mutex<Option<SessionHold>>,
-}
-
-impl Peer {
-    fn new(overlay: &Overlay, guid: Guid) -> Self {
-        Self { overlay: overlay.clone(), guid, hold: Mutex::new(None) }
-    }
+    /// How many times in a row no stream could be opened.
+    failures: AtomicU32,
 }
 
 #[async_trait]
@@ -105,7 +132,12 @@ impl Provider for Peer {
     }
 
     async fn open(&self) -> io::Result<Stream> {
-        let bulk = self.overlay.open(self.guid, BLOBS).await.map_err(io::Error::other)?;
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed);
+        let bulk = self.overlay.open(self.guid, BLOBS).await.map_err(|error| {
+            tracing::debug!(peer = %self.guid.short(), %error, failures, "no stream");
+            io::Error::other(error)
+        })?;
+        self.failures.store(0, Ordering::Relaxed);
         *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(bulk.hold);
         Ok(bulk.stream)
     }

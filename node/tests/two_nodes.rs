@@ -90,6 +90,18 @@ async fn everything_works_over(listen: &str) {
     tokio::io::AsyncWriteExt::shutdown(&mut bulk.stream.send).await.unwrap();
     assert_eq!(reader.await.unwrap(), (b.guid(), 3_000_000));
 
+    // The other way round: where only the side that dialed can open a stream, it is asked to.
+    let mut streams = on_b.streams("bulk").await.unwrap();
+    let mut bulk = on_a.open(b.guid(), "bulk").await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut bulk.stream.send, b"ping").await.unwrap();
+    let mut incoming = streams.next().await.unwrap();
+    let mut ping = [0; 4];
+    tokio::io::AsyncReadExt::read_exact(&mut incoming.stream.recv, &mut ping).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut incoming.stream.send, b"pong").await.unwrap();
+    let mut pong = [0; 4];
+    tokio::io::AsyncReadExt::read_exact(&mut bulk.stream.recv, &mut pong).await.unwrap();
+    assert_eq!((incoming.peer, &ping, &pong), (a.guid(), b"ping", b"pong"));
+
     b.shutdown(Duration::from_secs(5)).await;
     while !on_a.neighbors().await.unwrap().is_empty() {
         tokio::task::yield_now().await;

@@ -16,7 +16,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use polymorph_core::engine::io::{Command, Output};
+use polymorph_core::engine::io::{Command, ConnId, Output};
 use polymorph_core::engine::{Engine, Slot, Workspace, settings};
 use polymorph_core::overlay::OverlayId;
 use polymorph_core::wire::frame::Status;
@@ -92,7 +92,7 @@ pub struct World<T: Topology> {
     ws: Workspace<T>,
     /// Scratch, lent and given back.
     out: Vec<Output<T>>,
-    drained: Vec<(Guid, u32)>,
+    drained: Vec<(Guid, ConnId, u32)>,
     commands: Vec<(Slot, Command<T>)>,
 }
 

@@ -4,10 +4,17 @@
 //! with `base=kademlia` and `k=8`, where it puts the one on the other. Somebody else's topologies are added with
 //! [`Catalog::register`] and are then like ours.
 //!
-//! The simulator wants topologies typed rather than erased; [`typed`] turns a name into a type.
+//! The simulator wants topologies typed rather than erased; `typed` turns a name into a type.
 
 mod error;
 mod standard;
+#[cfg(any(
+    feature = "full-mesh",
+    feature = "chord",
+    feature = "kademlia",
+    feature = "hyparview-plumtree",
+    feature = "polyring"
+))]
 pub mod typed;
 
 use core::fmt;

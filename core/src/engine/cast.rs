@@ -97,6 +97,16 @@ impl Casts {
         }
     }
 
+    /// Checks the bounds and the count of bytes.
+    pub(super) fn audit(&self, settings: &settings::Overlay) -> Result<(), String> {
+        let kept: usize = self.kept.values().map(|kept| kept.payload.len() + size_of::<Kept>()).sum();
+        let good = kept == self.kept_bytes
+            && kept <= settings.kept_bytes
+            && self.seen.len() == self.seen_order.len()
+            && self.seen.len() <= settings.seen;
+        if good { Ok(()) } else { Err(format!("{kept} bytes of broadcasts are kept, {} counted", self.kept_bytes)) }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.seen.capacity() * 17 + self.seen_order.capacity() * 16 + self.kept_bytes + self.topics.len() * 32
     }

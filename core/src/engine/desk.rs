@@ -8,20 +8,25 @@ use super::calls::Waits;
 use super::io::{Class, Dialer, Output, Watch};
 use super::lookup::Asker;
 use super::peers::{APPLICATION, Link};
-use super::state::{NodeState, NodeTimer, OverlayTimer, State};
+use super::state::{NodeState, OverlayTimer, State};
 use super::turn::Todo;
 use super::{Slot, Workspace};
+use crate::contact::MAX_CONTACT_BYTES;
 use crate::overlay::Place;
 use crate::topology::context::{Action, Busy, Host, Rng};
-use crate::topology::event::{Event, Facts, Reachability, Ticket};
+use crate::topology::event::{CallId, Down, Event, Facts, Reachability, Ticket, Via};
 use crate::topology::question::{Hold, Lane};
 use crate::topology::{Below, Topology};
 use crate::wire::frame::{Answer, Body, Frame, What};
 use crate::wire::{MAX_FRAME_BYTES, MAX_FRAME_CONTACTS};
 use crate::{Guid, Time};
 
-/// How many bytes of a frame its header may need, so that header and payload stay below the frame's limit.
+/// How many bytes of a frame are left to its contacts and small fields, so that all of it stays below the limit.
 const HEADER_ROOM: usize = 64 * 1024;
+/// How large a payload may be.
+pub(super) const MAX_PAYLOAD: usize = MAX_FRAME_BYTES - 2 * HEADER_ROOM;
+/// How many bytes of contacts may ride on one frame: those of a hundred peers with a few addresses each.
+const CONTACT_ROOM: usize = HEADER_ROOM / 2;
 
 /// One overlay during a turn, everything but its topology.
 pub(super) struct Desk<'a, T: Topology> {
@@ -39,48 +44,47 @@ impl<T: Topology> Desk<'_, T> {
     /// Queues a frame for a peer; dials if there is no session.
     pub(super) fn send(&mut self, to: Guid, body: Body<T>, payload: Bytes) -> Result<(), Busy> {
         let frame = Frame { tag: self.state.tag(), contacts: Vec::new(), body, payload };
-        if frame.payload.len() > MAX_FRAME_BYTES - HEADER_ROOM {
+        let charge = frame.charge();
+        if charge as usize > MAX_FRAME_BYTES - HEADER_ROOM {
             self.state.metrics.dropped += 1;
             return Err(Busy);
         }
         let slot = self.slot();
+        if to == self.node.me {
+            // Nobody dials itself; what is for this node was seen to before.
+            self.fail(to, frame);
+            return Ok(());
+        }
         let settings = &self.node.settings;
         let Some(peer) = self.node.peers.entry(to, settings.peers) else { return Err(Busy) };
-        let charge = frame.charge();
-        if frame.class() != Class::Control && peer.queued + charge as usize > settings.queue_bytes {
+        if frame.class() != Class::Control && peer.queue_with(charge) > settings.queue_bytes {
             peer.overlay_entry(slot).refused = true;
             return Err(Busy);
         }
         // Control frames are exempt from credit, but no queue is without a bound.
-        if peer.queued > 2 * settings.queue_bytes {
+        if peer.queue_with(charge) > 2 * settings.queue_bytes {
+            if frame.body.is_vital() {
+                self.ws.todo.push_back(Todo::Choked { peer: to });
+            }
             return Err(Busy);
         }
         match peer.link {
             Link::Open(wire) if peer.carries(slot) => {
                 peer.used = self.now;
                 if frame.class() == Class::Message {
-                    let limit = settings.credit_bytes;
                     let overlay = peer.overlay_entry(slot);
-                    if overlay.sent > 0 && overlay.sent.saturating_add(charge) > limit {
+                    if overlay.sent > 0 && overlay.sent.saturating_add(charge) > overlay.credit {
                         overlay.refused = true;
                         return Err(Busy);
                     }
-                    overlay.sent += charge;
                 }
-                peer.queued += charge as usize;
                 self.emit(to, wire.conn, frame);
             }
             // The other overlays are agreed, this one is not shared and no offer is on the way.
-            Link::Open(wire) if wire.agreed && peer.offer.is_none() => {
-                self.fail(to, frame);
-            }
-            Link::Open(_) | Link::Dialing => {
-                peer.queued += charge as usize;
-                peer.waiting.push((slot, frame));
-            }
+            Link::Open(wire) if wire.agreed && !peer.settling() => self.fail(to, frame),
+            Link::Open(_) | Link::Dialing => peer.waiting.push(slot, frame),
             Link::None => {
-                peer.queued += charge as usize;
-                peer.waiting.push((slot, frame));
+                peer.waiting.push(slot, frame);
                 self.dial(to);
             }
         }
@@ -97,23 +101,35 @@ impl<T: Topology> Desk<'_, T> {
         dial(self.node, self.ws, self.now, to);
     }
 
-    /// Puts beside a frame the contacts it mentions and the receiver was not told of, and hands it out.
+    /// Puts beside a frame the contacts it mentions and the receiver was not told of, counts it, and hands it out.
     pub(super) fn emit(&mut self, to: Guid, conn: super::io::ConnId, mut frame: Frame<T>) {
+        let slot = self.slot();
         let mut guids = core::mem::take(&mut self.ws.guids);
         mentioned(&frame.body, &mut guids);
+        let mut room = CONTACT_ROOM;
         for guid in guids.drain(..) {
-            if guid == to || frame.contacts.len() >= MAX_FRAME_CONTACTS {
+            if guid == to || frame.contacts.len() >= MAX_FRAME_CONTACTS || room < MAX_CONTACT_BYTES {
                 continue;
             }
             let Some(peer) = self.node.peers.get_mut(&to) else { break };
-            if peer.tell(&guid) {
-                frame.contacts.extend(self.ws.book.to_tell(&guid, self.now));
+            if peer.tell(&guid)
+                && let Some(contact) = self.ws.book.to_tell(&guid, self.now)
+            {
+                room = room.saturating_sub(contact.wire_len());
+                frame.contacts.push(contact);
             }
         }
         self.ws.guids = guids;
+        let (class, charge) = (frame.class(), frame.charge());
+        if let Some(peer) = self.node.peers.get_mut(&to) {
+            peer.queued += charge as usize;
+            if class == Class::Message {
+                let overlay = peer.overlay_entry(slot);
+                overlay.sent = overlay.sent.saturating_add(charge);
+            }
+        }
         self.state.metrics.frames_out += 1;
         self.state.metrics.payload_bytes_out += frame.payload.len() as u64;
-        let class = frame.class();
         self.ws.out.push(Output::Send { peer: to, conn, class, frame });
     }
 
@@ -153,15 +169,25 @@ impl<T: Topology> Desk<'_, T> {
         };
         let overlay = entry.overlay_entry(slot);
         overlay.hold(bit, hold);
+        let released = hold.is_none() && !overlay.agreed && overlay.up & bit != 0;
+        if released {
+            overlay.up &= !bit;
+        }
         let (required, agreed) = (overlay.required, overlay.agreed);
         let missing = required != 0 && !agreed;
         match entry.link {
             Link::None if missing => self.dial(peer),
-            Link::Open(wire) if missing && wire.agreed && entry.offer.is_none() && bit != APPLICATION => {
-                self.tell(Lane(bit.trailing_zeros() as u8), Event::DialFailed { peer });
+            // There is a session, and it does not carry this overlay.
+            Link::Open(wire) if missing && wire.agreed && !entry.settling() => {
+                let lanes = core::mem::take(&mut entry.overlay_entry(slot).required);
+                super::peers::lanes(lanes).for_each(|lane| self.tell(lane, Event::DialFailed { peer }));
             }
             Link::Open(_) if agreed => self.say_interest(peer),
             _ => {}
+        }
+        if released && bit != APPLICATION {
+            let why = Down::Unwanted;
+            self.tell(Lane(bit.trailing_zeros() as u8), Event::PeerDown { peer, why });
         }
         self.settle_lanes(peer);
         self.watch_idle(peer);
@@ -179,30 +205,42 @@ impl<T: Topology> Desk<'_, T> {
         }
     }
 
+    /// The peer says on which lanes it holds the link; lanes this topology does not have are nobody's.
+    pub(super) fn hear_interest(&mut self, peer: Guid, lanes: u32) {
+        let slot = self.slot();
+        let known = self.state.lanes | APPLICATION;
+        if let Some(overlay) = self.node.peers.get_mut(&peer).and_then(|p| p.overlay_mut(slot)) {
+            overlay.theirs = lanes & known;
+        }
+        self.settle_lanes(peer);
+    }
+
     /// Tells lanes that a peer is up or no longer wanted, whatever changed.
     pub(super) fn settle_lanes(&mut self, peer: Guid) {
         let slot = self.slot();
         let Some(overlay) = self.node.peers.get_mut(&peer).and_then(|p| p.overlay_mut(slot)) else { return };
-        let now =
-            if overlay.agreed { (overlay.required | overlay.theirs) & (self.state.lanes | APPLICATION) } else { 0 };
+        if !overlay.agreed {
+            // Between two wires everything stays as it was told.
+            return;
+        }
+        let now = overlay.required | overlay.theirs;
         let (new, gone) = (now & !overlay.up, overlay.up & !now);
         overlay.up = now;
         for lane in super::peers::lanes(new) {
             self.tell(lane, Event::PeerUp { peer });
         }
         for lane in super::peers::lanes(gone) {
-            self.tell(lane, Event::PeerDown { peer, why: crate::topology::event::Down::Unwanted });
+            self.tell(lane, Event::PeerDown { peer, why: Down::Unwanted });
         }
     }
 
     /// Looks at a session again when it may have become idle.
     fn watch_idle(&mut self, peer: Guid) {
-        let idle = self.node.settings.idle;
         let Some(entry) = self.node.peers.get_mut(&peer) else { return };
         if matches!(entry.link, Link::Open(_)) && !entry.required() {
             entry.used = self.now;
-            self.node.watch_session(peer, self.now + idle);
         }
+        self.node.arm(&peer);
     }
 
     pub(super) fn blame(&mut self, peer: Guid, why: &'static str) {
@@ -227,7 +265,9 @@ pub(super) fn dial<T: Topology>(node: &mut NodeState<T>, ws: &mut Workspace<T>, 
     }
     peer.link = Link::Dialing;
     peer.used = now;
-    node.timers.push(now + node.settings.dial_timeout, NodeTimer::Dial(to));
+    peer.dials = peer.dials.saturating_add(1);
+    peer.awaits = now + node.settings.dial_timeout;
+    node.arm(&to);
     ws.out.push(Output::Dial { peer: to });
 }
 
@@ -281,9 +321,15 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
                 }
                 return sent;
             }
+            Action::Call { ticket, to, message, payload } if to == self.node.me => {
+                self.call_self(Waits::Call { ticket, lane }, message, payload);
+            }
             Action::Call { ticket, to, message, payload } => {
                 let body = |id| Body::Call { id, message };
                 self.ask(to, Waits::Call { ticket, lane }, None, payload, body);
+            }
+            Action::Reply { to, message, payload } if to.peer == self.node.me => {
+                self.reply_self(to.id, message, payload);
             }
             Action::Reply { to, message, payload } => {
                 self.send_or_drop(to.peer, Body::Reply { id: to.id, message }, payload)
@@ -350,9 +396,24 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
 }
 
 impl<T: Topology> Desk<'_, T> {
+    /// A topology may call whoever it finds in its tables, itself included.
+    fn call_self(&mut self, waits: Waits, message: T::Message, payload: Bytes) {
+        let (id, from) = (self.state.next_id(), self.node.me);
+        if self.wait(id, waits, Some(from), super::rtt::INITIAL_RTO) {
+            let via = Via::Call(CallId { peer: from, id });
+            self.tell(Lane::default(), Event::Message { from, message, payload, via });
+        }
+    }
+
+    fn reply_self(&mut self, id: u32, message: T::Message, payload: Bytes) {
+        let from = self.node.me;
+        if let Some(Waits::Call { ticket, lane }) = self.answered(id, &from) {
+            self.tell(lane, Event::Reply { ticket, from, message, payload });
+        }
+    }
+
     fn tell_self(&mut self, message: T::Message, payload: Bytes) {
         let from = self.node.me;
-        let via = crate::topology::event::Via::Direct;
-        self.tell(Lane::default(), Event::Message { from, message, payload, via });
+        self.tell(Lane::default(), Event::Message { from, message, payload, via: Via::Direct });
     }
 }

@@ -93,7 +93,9 @@ pub enum Input<T: Topology> {
     Drained {
         /// Whose queue.
         peer: Guid,
-        /// How many.
+        /// Which wire's; what is said of an older one is of no use.
+        conn: ConnId,
+        /// How many, as [`Frame::charge`] counts them.
         bytes: u32,
     },
     /// The moment of [`Engine::next_wake`](super::Engine::next_wake) came.
@@ -248,7 +250,7 @@ pub enum Command<T: Topology> {
 /// Names a request that waits for this node's response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Responder {
-    /// Came straight.
+    /// Came straight, perhaps from this node itself.
     Direct {
         /// From whom.
         peer: Guid,
@@ -273,8 +275,6 @@ pub enum Responder {
         /// How many links it crossed.
         hops: u8,
     },
-    /// This node asked itself.
-    Own(Ticket),
 }
 
 /// How something an application wanted ended.
@@ -389,8 +389,10 @@ pub enum Output<T: Topology> {
         service: u32,
         /// From whom; for routed ones claimed, not proven.
         from: Guid,
-        /// Whose credit the payload takes until [`Command::Consumed`].
+        /// Whose credit it takes until [`Command::Consumed`].
         charge: Guid,
+        /// How much of it.
+        bytes: u32,
         /// Who waits for a response.
         respond: Option<Responder>,
         /// What.
@@ -491,7 +493,7 @@ impl<T: Topology> fmt::Debug for Input<T> {
             Self::Frame { peer, frame, .. } => write!(f, "frame {frame:?} from {peer:?}"),
             Self::Undelivered { peer, frame } => write!(f, "undelivered {frame:?} to {peer:?}"),
             Self::Malformed { peer, .. } => write!(f, "malformed bytes from {peer:?}"),
-            Self::Drained { peer, bytes } => write!(f, "drained {bytes} to {peer:?}"),
+            Self::Drained { peer, bytes, .. } => write!(f, "drained {bytes} to {peer:?}"),
             Self::Wake => f.write_str("wake"),
             Self::Command(slot, command) => write!(f, "{command:?} on {slot:?}"),
             Self::Reachable(how) => write!(f, "reachable {how:?}"),

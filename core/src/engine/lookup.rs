@@ -80,6 +80,15 @@ pub(super) struct Lookup<T: Topology> {
 }
 
 impl<T: Topology> Lookup<T> {
+    pub(super) fn asker(&self) -> &Asker {
+        &self.asker
+    }
+
+    /// How many questions are on the way.
+    pub(super) fn asked(&self) -> usize {
+        self.awaited as usize + self.candidates.iter().filter(|c| c.progress == Progress::Asked).count()
+    }
+
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + self.candidates.capacity() * size_of::<Candidate>() + self.tried.capacity() * 32
     }

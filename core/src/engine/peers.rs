@@ -6,6 +6,8 @@ use super::Slot;
 use super::hash::Seeded;
 use super::io::{ConnId, Dialer};
 use super::rtt::Rtt;
+use super::timers::Handle;
+use super::waiting::Waiting;
 use crate::topology::Topology;
 use crate::topology::question::{Hold, Lane};
 use crate::wire::Frame;
@@ -86,6 +88,10 @@ pub(super) struct PeerOverlay {
     pub(super) their_tag: u32,
     pub(super) agreed: bool,
     pub(super) member: bool,
+    /// Until when its grant lets it take part.
+    pub(super) until: Time,
+    /// How many bytes it lets come before it took them in.
+    pub(super) credit: u32,
     /// Which version of the topology's messages was agreed on, as an index into this node's list.
     pub(super) protocol: u8,
     /// Bytes sent for which no credit came back, received that were not taken in, taken in and not yet told.
@@ -108,6 +114,8 @@ impl PeerOverlay {
             their_tag: 0,
             agreed: false,
             member: false,
+            until: Time::MAX,
+            credit: 0,
             protocol: 0,
             sent: 0,
             received: 0,
@@ -144,8 +152,8 @@ pub(super) struct Peer<T: Topology> {
     pub(super) standby: Option<Box<Standby<T>>>,
     pub(super) overlays: Vec<PeerOverlay>,
     /// Frames that wait for the session.
-    pub(super) waiting: Vec<(Slot, Frame<T>)>,
-    /// Bytes waiting here or in the driver's queue.
+    pub(super) waiting: Waiting<T>,
+    /// Bytes in the driver's queue of the open wire.
     pub(super) queued: usize,
     pub(super) rtt: Rtt,
     /// The round-trip time topologies were last told of.
@@ -153,12 +161,23 @@ pub(super) struct Peer<T: Topology> {
     pub(super) flow: Flow,
     pub(super) faults: u32,
     pub(super) used: Time,
-    /// Whether a timer will look at the session.
-    pub(super) watched: bool,
+    /// When a frame last came over the open wire.
+    pub(super) heard: Time,
+    /// The timer that looks at what is due with the peer.
+    pub(super) timer: Option<Handle>,
+    /// How many own dials have not ended, and until when a wire is awaited while there is none.
+    pub(super) dials: u8,
+    pub(super) awaits: Time,
+    /// How often in a row it hung up on a session that is required here.
+    pub(super) redials: u8,
     /// Offers on the way: nonce and the overlays offered or accepted, in order.
     pub(super) offer: Option<(u64, Vec<Slot>)>,
     pub(super) accepted: Option<(u64, Vec<Slot>)>,
     pub(super) offers: u32,
+    /// Whether an overlay was attached during the first one.
+    pub(super) owes_offer: bool,
+    /// When the last one was made.
+    pub(super) offered: Time,
     /// Fingerprints of contacts it was told, a ring.
     told: Vec<u32>,
     told_at: u8,
@@ -193,6 +212,21 @@ impl<T: Topology> Peer<T> {
     /// Whether somebody on either side needs the session.
     pub(super) fn required(&self) -> bool {
         self.overlays.iter().any(|o| o.required | o.theirs != 0)
+    }
+
+    /// Bytes that wait for this peer, here or in the driver's queue, with a frame of `charge` more.
+    pub(super) fn queue_with(&self, charge: u32) -> usize {
+        self.queued + self.waiting.charge() + charge as usize
+    }
+
+    /// Whether an offer is on the way, in either direction.
+    pub(super) fn settling(&self) -> bool {
+        self.offer.is_some() || self.accepted.is_some()
+    }
+
+    /// Whether somebody here has to do with it.
+    pub(super) fn cared_for(&self) -> bool {
+        !self.waiting.is_empty() || self.overlays.iter().any(|o| o.required | o.cached | o.up != 0)
     }
 
     /// Notes that the peer is told of `guid`; `false` if it was before.
@@ -256,17 +290,23 @@ impl<T: Topology> Peers<T> {
             link: Link::None,
             standby: None,
             overlays: Vec::new(),
-            waiting: Vec::new(),
+            waiting: Waiting::new(),
             queued: 0,
             rtt: Rtt::default(),
             told_rtt: core::time::Duration::ZERO,
             flow: Flow::default(),
             faults: 0,
             used: Time::ZERO,
-            watched: false,
+            heard: Time::ZERO,
+            timer: None,
+            dials: 0,
+            awaits: Time::ZERO,
+            redials: 0,
             offer: None,
             accepted: None,
             offers: 0,
+            owes_offer: false,
+            offered: Time::ZERO,
             told: Vec::new(),
             told_at: 0,
         };
@@ -291,6 +331,10 @@ impl<T: Topology> Peers<T> {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Peer<T>> {
         self.table.iter().flatten()
     }
@@ -302,11 +346,7 @@ impl<T: Topology> Peers<T> {
     pub(super) fn bytes(&self) -> usize {
         let peers: usize = self
             .iter()
-            .map(|p| {
-                p.overlays.capacity() * size_of::<PeerOverlay>()
-                    + p.told.capacity() * 4
-                    + p.waiting.capacity() * size_of::<(Slot, Frame<T>)>()
-            })
+            .map(|p| p.overlays.capacity() * size_of::<PeerOverlay>() + p.told.capacity() * 4 + p.waiting.bytes())
             .sum();
         peers + self.table.capacity() * size_of::<Option<Peer<T>>>() + self.index.capacity() * 40
     }

@@ -57,6 +57,21 @@ pub(super) struct Records {
 }
 
 impl Records {
+    pub(super) fn knows(&self, operation: u32) -> bool {
+        self.operations.contains_key(&operation)
+    }
+
+    /// The operations under way, each with how many replicas have not answered.
+    pub(super) fn open(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.operations.iter().map(|(id, operation)| (*id, operation.open))
+    }
+
+    /// Checks the count.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        let kept = self.kept.values().map(Vec::len).sum::<usize>();
+        if kept == self.count { Ok(()) } else { Err(format!("{} records are counted, {kept} are kept", self.count)) }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         let values: usize = self.kept.values().flatten().map(|r| size_of::<Record>() + r.value.len()).sum();
         values + self.own.len() * 96 + self.operations.len() * size_of::<Operation>()

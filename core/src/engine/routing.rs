@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::calls::Waits;
-use super::desk::Desk;
+use super::desk::{Desk, MAX_PAYLOAD};
 use super::io::{Failure, Outcome, Output, Responder, To};
 use super::settings::Lookup as Mode;
 use crate::Guid;
@@ -60,6 +60,9 @@ impl<T: Topology> Desk<'_, T> {
             return self.no_way(&routed, Some(from));
         }
         routed.before = core::mem::take(&mut routed.state);
+        if let What::Message(message) = &mut routed.what {
+            topology.complete(message);
+        }
         self.forward(topology, routed, payload, Some(from), &[]);
     }
 
@@ -207,7 +210,7 @@ impl<T: Topology> Desk<'_, T> {
     fn answer_to(&mut self, to: Responder, answer: Answer, payload: Bytes) {
         let (peer, id, hops) = match to {
             Responder::Path { peer, id, hops } | Responder::Origin { peer, id, hops } => (peer, id, hops),
-            Responder::Direct { .. } | Responder::Own(_) => return,
+            Responder::Direct { .. } => return,
         };
         if peer == self.node.me {
             self.answer(peer, id, hops, answer, payload);
@@ -247,27 +250,62 @@ impl<T: Topology> Desk<'_, T> {
         payload: Bytes,
     ) {
         let slot = self.slot();
-        self.state.arrived = true;
-        self.ws.out.push(Output::Arrived { slot, service, from, charge, respond, payload });
+        // What the frame took of its sender's credit goes along; the application gives it back.
+        let bytes = core::mem::take(&mut self.state.charge);
+        self.ws.out.push(Output::Arrived { slot, service, from, charge, bytes, respond, payload });
     }
 
     /// The application answers a request.
-    pub(super) fn respond(&mut self, to: Responder, status: Status, payload: Bytes) {
+    pub(super) fn respond(&mut self, to: Responder, mut status: Status, mut payload: Bytes) {
+        if payload.len() > MAX_PAYLOAD {
+            (status, payload) = (Status::Failed, Bytes::from_static(b"the response is larger than a frame"));
+        }
         match to {
+            Responder::Direct { peer, id } if peer == self.node.me => {
+                if let Some(Waits::Request { ticket }) = self.answered(id, &peer) {
+                    self.done(ticket, Outcome::Response { from: peer, status, payload });
+                }
+            }
             Responder::Direct { peer, id } => self.send_or_drop(peer, Body::Response { id, status }, payload),
-            Responder::Own(ticket) => self.done(ticket, Outcome::Response { from: self.node.me, status, payload }),
             back => self.answer_to(back, Answer::Response { status }, payload),
         }
     }
 
+    /// An application's request to a service.
+    pub(super) fn request(
+        &mut self,
+        topology: &mut T,
+        ticket: Ticket,
+        to: To<T>,
+        (service, payload): (u32, Bytes),
+        timeout: Duration,
+    ) {
+        if payload.len() > MAX_PAYLOAD {
+            return self.done(ticket, Outcome::Failed(Failure::TooLarge));
+        }
+        let peer = match to {
+            To::Target(to) => return self.request_routed(topology, ticket, to, (service, payload), timeout),
+            To::Peer(peer) => peer,
+        };
+        let (id, me) = (self.state.next_id(), self.node.me);
+        if !self.wait(id, Waits::Request { ticket }, Some(peer), timeout) {
+            return;
+        }
+        if peer == me {
+            self.arrived(service, me, me, Some(Responder::Direct { peer, id }), payload);
+        } else if self.send(peer, Body::Request { id, service }, payload).is_err() {
+            self.forget(id);
+            self.done(ticket, Outcome::Busy);
+        }
+    }
+
     /// A request to whoever owns a target. Over an iterative overlay the owner is looked up first.
-    pub(super) fn request_routed(
+    fn request_routed(
         &mut self,
         topology: &mut T,
         ticket: Ticket,
         to: Target<T>,
-        service: u32,
-        payload: Bytes,
+        (service, payload): (u32, Bytes),
         timeout: Duration,
     ) {
         if !self.state.powers.routes {
@@ -299,6 +337,7 @@ impl<T: Topology> Desk<'_, T> {
     pub(super) fn notice(&mut self, topology: &mut T, ticket: Ticket, to: To<T>, service: u32, payload: Bytes) {
         let me = self.node.me;
         let outcome = match to {
+            _ if payload.len() > MAX_PAYLOAD => Outcome::Failed(Failure::TooLarge),
             To::Peer(peer) if peer == me => {
                 self.arrived(service, me, me, None, payload);
                 Outcome::Sent

@@ -1,102 +1,30 @@
-//! Sessions: one wire for each pair of nodes, and who holds the link. What the two share is found out in
-//! [`handshake`].
-//!
-//! Two dials at once: the wire that the lower Guid dialed stays, across kinds of wire too. The lower one keeps the
-//! other's wire aside until its own dial has ended, so that a dial that fails (behind a NAT) costs nothing.
+//! Sessions: what is said on the one wire of each pair of nodes, who holds the link, and how it ends. Which wire that
+//! is stands in [`wires`], what the two share is found out in [`handshake`], what is due when in [`watch`].
 
 mod handshake;
+mod watch;
+mod wires;
 
 use bytes::Bytes;
 
+use super::Slot;
+use super::Workspace;
 use super::desk::{Desk, dial};
-use super::io::{ConnId, Dialer, Output};
-use super::peers::{Link, PeerOverlay, Standby, Wire};
+use super::io::{Class, ConnId, Output};
+use super::peers::{Link, PeerOverlay, lanes};
 use super::turn::{Todo, Turn};
-use super::{Slot, Workspace};
 use crate::Guid;
 use crate::topology::Topology;
 use crate::topology::event::{Down, Event};
 use crate::wire::Frame;
 use crate::wire::frame::{Body, Goodbye};
+pub(super) use watch::due;
 
-/// How long a peer may take for the handshake; one that says nothing is dropped then.
-const HANDSHAKE: core::time::Duration = core::time::Duration::from_secs(10);
-/// How many frames are kept of a wire that is set aside.
-const MAX_ASIDE: usize = 4;
+/// How often a peer that hangs up on a session this node requires is dialed again at once. An honest one hangs up
+/// because it does not know yet that it is required; the second time it does.
+const MAX_REDIALS: u8 = 3;
 
 impl<T: Topology> Turn<'_, T> {
-    pub(super) fn connected(&mut self, guid: Guid, conn: ConnId, dialer: Dialer, exporter: [u8; 32]) {
-        let wire = Wire { conn, dialer, exporter, agreed: false, since: self.now };
-        let me = self.node.me;
-        let full = self.node.peers.open >= 2 * self.node.settings.connections;
-        let limit = self.node.settings.peers;
-        let Some(peer) = self.node.peers.entry(guid, limit).filter(|_| guid != me) else {
-            return self.close(guid, conn, Goodbye::Budget);
-        };
-        let preferred = if me < guid { Dialer::Me } else { Dialer::Peer };
-        match peer.link {
-            Link::None if full && dialer == Dialer::Peer => {
-                self.close(guid, conn, Goodbye::Budget);
-                self.node.peers.tidy(&guid);
-            }
-            Link::None => self.open_wire(guid, wire),
-            // The dial in progress has the better right: what came is set aside until it has ended.
-            Link::Dialing if dialer == Dialer::Peer && preferred == Dialer::Me => self.set_aside(guid, wire),
-            Link::Dialing => {
-                if let Some(standby) = peer.standby.take() {
-                    let other = standby.wire.conn;
-                    self.close(guid, other, Goodbye::Duplicate);
-                }
-                self.open_wire(guid, wire);
-            }
-            Link::Open(old) if old.dialer == dialer || dialer == preferred => {
-                self.close(guid, old.conn, Goodbye::Duplicate);
-                self.end_wire(guid);
-                self.open_wire(guid, wire);
-            }
-            Link::Open(_) if dialer == Dialer::Me => self.close(guid, conn, Goodbye::Duplicate),
-            Link::Open(_) => self.set_aside(guid, wire),
-        }
-    }
-
-    fn set_aside(&mut self, guid: Guid, wire: Wire) {
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        if let Some(old) = peer.standby.replace(Box::new(Standby { wire, frames: Vec::new() })) {
-            self.close(guid, old.wire.conn, Goodbye::Duplicate);
-        }
-    }
-
-    fn close(&mut self, peer: Guid, conn: ConnId, why: Goodbye) {
-        self.ws.out.push(Output::Close { peer, conn, why });
-    }
-
-    fn open_wire(&mut self, guid: Guid, wire: Wire) {
-        let now = self.now;
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        peer.link = Link::Open(wire);
-        peer.used = now;
-        self.node.peers.open += 1;
-        self.node.watch_session(guid, now + HANDSHAKE);
-        if wire.dialer == Dialer::Me {
-            self.offer(guid);
-        }
-        self.make_room();
-    }
-
-    /// What a wire carried is over; what this node wants of the peer stays.
-    fn end_wire(&mut self, guid: Guid) {
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        if matches!(peer.link, Link::Open(_)) {
-            self.node.peers.open -= 1;
-        }
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        peer.link = Link::None;
-        peer.overlays.iter_mut().for_each(PeerOverlay::reset);
-        peer.queued = peer.waiting.iter().map(|(_, frame)| frame.charge() as usize).sum();
-        (peer.offer, peer.accepted, peer.offers) = (None, None, 0);
-        peer.forget_told();
-    }
-
     /// Sends a frame of the session itself.
     fn say(&mut self, guid: Guid, body: Body<T>) {
         let me = self.node.me;
@@ -107,7 +35,11 @@ impl<T: Topology> Turn<'_, T> {
         let introduces = matches!(body, Body::Offer(_) | Body::Accept { .. });
         let contacts = if introduces { self.ws.book.to_tell(&me, now).into_iter().collect() } else { Vec::new() };
         let frame = Frame { tag: 0, contacts, body, payload: Bytes::new() };
-        peer.queued += frame.charge() as usize;
+        let charge = frame.charge();
+        if peer.queue_with(charge) > 2 * self.node.settings.queue_bytes && !matches!(frame.body, Body::Goodbye(_)) {
+            return self.ws.todo.push_back(Todo::Choked { peer: guid });
+        }
+        peer.queued += charge as usize;
         let class = frame.class();
         self.ws.out.push(Output::Send { peer: guid, conn: wire.conn, class, frame });
     }
@@ -116,16 +48,14 @@ impl<T: Topology> Turn<'_, T> {
     pub(super) fn frame(&mut self, guid: Guid, conn: ConnId, frame: Frame<T>) {
         let now = self.now;
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        if let Some(standby) = peer.standby.as_mut().filter(|s| s.wire.conn == conn) {
-            if standby.frames.len() < MAX_ASIDE {
-                standby.frames.push(frame);
-            }
-            return;
+        if peer.standby.as_ref().is_some_and(|s| s.wire.conn == conn) {
+            return self.frame_aside(guid, frame);
         }
         let Link::Open(wire) = peer.link else { return };
         if wire.conn != conn {
             return;
         }
+        peer.heard = now;
         if frame.tag == 0 {
             return self.session_frame(guid, frame);
         }
@@ -135,19 +65,18 @@ impl<T: Topology> Turn<'_, T> {
         };
         peer.used = now;
         let slot = overlay.slot;
-        if frame.class() == super::io::Class::Message {
+        if frame.class() == Class::Message {
             overlay.received = overlay.received.saturating_add(frame.charge());
             // One frame may go over, since a sender with nothing on the way may send one of any size.
-            if overlay.received > self.node.settings.credit_bytes + crate::wire::MAX_FRAME_BYTES as u32 {
+            if overlay.received > self.node.settings.credit_bytes.saturating_add(crate::wire::MAX_FRAME_BYTES as u32) {
                 self.ws.todo.push_back(Todo::Fault { peer: guid });
                 return self.drop_peer(guid);
             }
         }
         match frame.body {
             Body::Interest { lanes } => {
-                overlay.theirs = lanes;
                 if let Some((_, mut desk)) = self.open(slot) {
-                    desk.settle_lanes(guid);
+                    desk.hear_interest(guid, lanes);
                 }
                 self.rest(guid);
             }
@@ -186,12 +115,17 @@ impl<T: Topology> Turn<'_, T> {
     /// This node leaves an overlay: the peer is told, and the session stays for the others.
     pub(super) fn leave_with(&mut self, slot: Slot, guid: Guid) {
         let Some((_, mut desk)) = self.open(slot) else { return };
-        if desk.node.peers.get(&guid).is_some_and(|p| p.carries(slot)) {
-            desk.send_or_drop(guid, Body::Leaving, Bytes::new());
+        // A peer that was told of the overlay a moment ago may believe that it is shared now.
+        let told = |p: &super::peers::Peer<T>| p.accepted.as_ref().is_some_and(|(_, slots)| slots.contains(&slot));
+        let peer = desk.node.peers.get(&guid).filter(|p| p.carries(slot) || told(p));
+        if let Some(Link::Open(wire)) = peer.map(|p| p.link) {
+            let frame =
+                Frame { tag: desk.state.tag(), contacts: Vec::new(), body: Body::Leaving, payload: Bytes::new() };
+            desk.emit(guid, wire.conn, frame);
         }
         if let Some(peer) = self.node.peers.get_mut(&guid) {
             peer.overlays.retain(|o| o.slot != slot);
-            peer.waiting.retain(|(s, _)| *s != slot);
+            drop(peer.waiting.take(|s| s == slot));
         }
         self.rest(guid);
         self.node.peers.tidy(&guid);
@@ -203,15 +137,18 @@ impl<T: Topology> Turn<'_, T> {
         self.rest(guid);
     }
 
-    /// Ends everything one overlay has with a peer, and tells whoever cared.
+    /// Ends everything one overlay has with a peer, and tells whoever cared: those it was up for or who had it
+    /// cached that it is down, those who only wanted it that it was not reached.
     fn gone(&mut self, slot: Slot, guid: Guid, why: Down) {
         let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) else { return };
-        let lanes = overlay.required | overlay.cached | overlay.up;
+        let wanted = overlay.required | overlay.cached;
+        let down = if overlay.agreed { wanted | overlay.up } else { overlay.up };
         *overlay = PeerOverlay { required: 0, cached: 0, up: 0, ..*overlay };
         overlay.reset();
         if let Some((_, mut desk)) = self.open(slot) {
             desk.unanswered_by(&guid);
-            super::peers::lanes(lanes).for_each(|lane| desk.tell(lane, Event::PeerDown { peer: guid, why }));
+            lanes(down).for_each(|lane| desk.tell(lane, Event::PeerDown { peer: guid, why }));
+            lanes(wanted & !down).for_each(|lane| desk.tell(lane, Event::DialFailed { peer: guid }));
         }
     }
 
@@ -219,28 +156,36 @@ impl<T: Topology> Turn<'_, T> {
     fn goodbye(&mut self, guid: Guid, why: Goodbye) {
         let Some(Link::Open(wire)) = self.node.peers.get(&guid).map(|p| p.link) else { return };
         match why {
-            Goodbye::Duplicate => {}
-            Goodbye::Idle | Goodbye::Budget => {
+            Goodbye::Duplicate => self.superseded(guid, wire),
+            Goodbye::Idle | Goodbye::Budget if wire.agreed && self.may_redial(guid) => {
                 self.hang_up(guid, wire.conn, why);
                 self.redial(guid);
             }
-            Goodbye::NothingShared => {
-                self.give_up_unshared(guid);
-                self.hang_up(guid, wire.conn, why);
-            }
             Goodbye::Leaving => self.end_session(guid, Down::Left),
-            Goodbye::Misbehaved => self.end_session(guid, Down::Lost),
+            Goodbye::NothingShared | Goodbye::Idle | Goodbye::Budget | Goodbye::Misbehaved => {
+                self.end_session(guid, Down::Lost);
+            }
         }
     }
 
-    /// Whoever still requires a peer that hung up dials it again; nobody is told it was down.
+    /// Whether the peer has not hung up again and again.
+    fn may_redial(&mut self, guid: Guid) -> bool {
+        let idle = self.node.settings.idle;
+        let Some(peer) = self.node.peers.get_mut(&guid) else { return false };
+        peer.redials = if self.now.since(peer.since()) >= idle { 0 } else { peer.redials + 1 };
+        peer.redials <= MAX_REDIALS
+    }
+
+    /// Whoever still requires a peer that hung up, or has something to tell it, dials it again; nobody is told it was
+    /// down.
     fn redial(&mut self, guid: Guid) {
-        if self.node.peers.get(&guid).is_some_and(|p| p.overlays.iter().any(|o| o.required != 0)) {
+        let needed = |p: &super::peers::Peer<T>| !p.waiting.is_empty() || p.overlays.iter().any(|o| o.required != 0);
+        if self.node.peers.get(&guid).is_some_and(needed) {
             dial(self.node, self.ws, self.now, guid);
         }
     }
 
-    /// Closes a wire from this side. Nobody is told that the peer is down: it can be dialed again.
+    /// Closes a wire from this side. Nobody who holds the link is told that the peer is down: it can be dialed again.
     fn hang_up(&mut self, guid: Guid, conn: ConnId, why: Goodbye) {
         self.say(guid, Body::Goodbye(why));
         self.close(guid, conn, why);
@@ -254,37 +199,12 @@ impl<T: Topology> Turn<'_, T> {
         self.node.peers.tidy(&guid);
     }
 
-    /// The wire broke.
-    pub(super) fn lost(&mut self, guid: Guid, conn: ConnId) {
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        if peer.standby.as_ref().is_some_and(|s| s.wire.conn == conn) {
-            peer.standby = None;
-            return self.node.peers.tidy(&guid);
-        }
-        if matches!(peer.link, Link::Open(wire) if wire.conn == conn) {
-            if peer.standby.is_some() {
-                // The pair has another wire: it takes over and nobody is down.
-                self.end_wire(guid);
-                return self.promote(guid);
-            }
-            self.end_session(guid, Down::Lost);
-        }
-    }
-
-    fn promote(&mut self, guid: Guid) {
-        let Some(standby) = self.node.peers.get_mut(&guid).and_then(|p| p.standby.take()) else { return };
-        let Standby { wire, frames } = *standby;
-        self.open_wire(guid, wire);
-        frames.into_iter().for_each(|frame| self.frame(guid, wire.conn, frame));
-    }
-
     /// A session is over and the peer is gone for all overlays.
     fn end_session(&mut self, guid: Guid, why: Down) {
-        if let Some(Link::Open(wire)) = self.node.peers.get(&guid).map(|p| p.link)
-            && why == Down::Left
-        {
+        if let Some(Link::Open(wire)) = self.node.peers.get(&guid).map(|p| p.link) {
             self.close(guid, wire.conn, Goodbye::Leaving);
         }
+        self.reroute_waiting(guid);
         let slots = self.slots();
         slots.into_iter().for_each(|slot| self.gone(slot, guid, why));
         self.end_wire(guid);
@@ -295,99 +215,63 @@ impl<T: Topology> Turn<'_, T> {
 
     fn fail_waiting(&mut self, guid: Guid) {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        peer.queued = 0;
-        for (slot, frame) in core::mem::take(&mut peer.waiting) {
+        for (slot, frame) in peer.waiting.take(|_| true) {
             self.ws.todo.push_back(Todo::Undelivered { slot, peer: guid, frame });
         }
     }
 
-    pub(super) fn dial_failed(&mut self, guid: Guid) {
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        if !matches!(peer.link, Link::Dialing) {
-            return;
+    /// No wire came, in time or at all.
+    fn unreachable(&mut self, guid: Guid) {
+        if let Some(peer) = self.node.peers.get_mut(&guid) {
+            peer.link = Link::None;
         }
-        peer.link = Link::None;
-        if peer.standby.is_some() {
-            return self.promote(guid);
-        }
-        for slot in self.slots() {
-            let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) else { continue };
-            let lanes = overlay.required | overlay.cached;
-            (overlay.required, overlay.cached) = (0, 0);
-            if let Some((_, mut desk)) = self.open(slot) {
-                desk.unanswered_by(&guid);
-                super::peers::lanes(lanes).for_each(|lane| desk.tell(lane, Event::DialFailed { peer: guid }));
-            }
-        }
+        self.reroute_waiting(guid);
+        let slots = self.slots();
+        slots.into_iter().for_each(|slot| self.gone(slot, guid, Down::Lost));
         self.fail_waiting(guid);
         self.node.peers.tidy(&guid);
     }
 
-    pub(super) fn dial_overdue(&mut self, guid: Guid) {
-        let limit = self.node.settings.dial_timeout;
-        let due = |p: &super::peers::Peer<T>| matches!(p.link, Link::Dialing) && self.now.since(p.used) >= limit;
-        if self.node.peers.get(&guid).is_some_and(due) {
-            self.dial_failed(guid);
-        }
-    }
-
-    /// A handshake should have ended, or a session may be idle.
-    pub(super) fn session_due(&mut self, guid: Guid) {
-        let (now, idle) = (self.now, self.node.settings.idle);
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        peer.watched = false;
-        let Link::Open(wire) = peer.link else { return };
-        if !wire.agreed {
-            if now.since(wire.since) >= HANDSHAKE {
-                self.drop_peer(guid);
-            } else {
-                self.node.watch_session(guid, wire.since + HANDSHAKE);
+    /// What waits for a peer and will take another way is no longer that peer's to answer.
+    fn reroute_waiting(&mut self, guid: Guid) {
+        let Some(peer) = self.node.peers.get(&guid) else { return };
+        let routed: Vec<(Slot, u32)> = (peer.waiting.iter())
+            .filter_map(|(slot, frame)| match &frame.body {
+                Body::Routed(routed) => Some((*slot, routed.id)),
+                _ => None,
+            })
+            .collect();
+        for (slot, id) in routed {
+            if let Some((_, desk)) = self.open(slot)
+                && let Some(pending) = desk.state.pending.get_mut(&id)
+            {
+                pending.peer = None;
             }
-            return;
-        }
-        if peer.required() {
-            return;
-        }
-        let used = peer.used;
-        if now.since(used) >= idle {
-            self.hang_up(guid, wire.conn, Goodbye::Idle);
-        } else {
-            self.node.watch_session(guid, used + idle);
         }
     }
 
-    /// Watches a session that nobody holds any longer.
-    fn rest(&mut self, guid: Guid) {
-        let (now, idle) = (self.now, self.node.settings.idle);
-        let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        if matches!(peer.link, Link::Open(_)) && !peer.required() {
-            peer.used = now;
-            self.node.watch_session(guid, now + idle);
-        }
-    }
-
-    /// Over the budget, the session that was idle longest and that nobody requires is closed.
-    fn make_room(&mut self) {
-        while self.node.peers.open > self.node.settings.connections {
-            let evictable = |p: &&super::peers::Peer<T>| matches!(p.link, Link::Open(w) if w.agreed) && !p.required();
-            let oldest = self.node.peers.iter().filter(evictable).min_by_key(|p| p.used);
-            let Some((guid, Link::Open(wire))) = oldest.map(|p| (p.guid, p.link)) else { return };
-            self.hang_up(guid, wire.conn, Goodbye::Budget);
-        }
-    }
-
-    /// A peer that broke the rules is dropped.
+    /// A peer that broke the rules is dropped, and every wire to it.
     pub(super) fn drop_peer(&mut self, guid: Guid) {
-        if let Some(Link::Open(wire)) = self.node.peers.get(&guid).map(|p| p.link) {
+        self.drop_standby(guid, Goodbye::Misbehaved);
+        if self.is_open(&guid) {
             self.say(guid, Body::Goodbye(Goodbye::Misbehaved));
-            self.close(guid, wire.conn, Goodbye::Misbehaved);
             self.end_session(guid, Down::Lost);
+        }
+    }
+
+    /// Bytes came that are no frame.
+    pub(super) fn malformed(&mut self, guid: Guid, conn: ConnId) {
+        let Some(peer) = self.node.peers.get(&guid) else { return };
+        let aside = peer.standby.as_ref().is_some_and(|s| s.wire.conn == conn);
+        if aside || matches!(peer.link, Link::Open(wire) if wire.conn == conn) {
+            self.drop_peer(guid);
         }
     }
 
     /// The node shuts down.
     pub(super) fn close_all(&mut self) {
         for guid in self.node.peers.guids() {
+            self.drop_standby(guid, Goodbye::Leaving);
             if self.is_open(&guid) {
                 self.say(guid, Body::Goodbye(Goodbye::Leaving));
                 self.end_session(guid, Down::Left);
@@ -403,10 +287,10 @@ impl<T: Topology> Desk<'_, T> {
         let slot = self.slot();
         self.unanswered_by(&guid);
         let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) else { return };
-        // Lanes that only the peer held are down now; those this node holds dial again in silence.
+        // Lanes that only the peer held are down now; those this node holds stay up and dial again in silence.
         let gone = overlay.up & !overlay.required;
-        overlay.up = 0;
-        for lane in super::peers::lanes(gone & !overlay.cached) {
+        overlay.up &= overlay.required;
+        for lane in lanes(gone) {
             self.tell(lane, Event::PeerDown { peer: guid, why: Down::Unwanted });
         }
     }

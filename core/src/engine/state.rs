@@ -25,15 +25,6 @@ use crate::{Guid, Signer, Time, Verifier};
 /// How long a signed membership is valid; it is signed anew for every session.
 const MEMBERSHIP_SECS: u64 = 24 * 3600;
 
-/// Timers of the node itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NodeTimer {
-    /// A dial should have ended.
-    Dial(Guid),
-    /// A handshake should have ended, or a session is perhaps idle.
-    Session(Guid),
-}
-
 /// The node.
 pub(super) struct NodeState<T: Topology> {
     pub(super) me: Guid,
@@ -42,7 +33,8 @@ pub(super) struct NodeState<T: Topology> {
     pub(super) verifier: Arc<dyn Verifier>,
     pub(super) seed: [u8; 32],
     pub(super) peers: Peers<T>,
-    pub(super) timers: Timers<NodeTimer>,
+    /// When something is due with a peer.
+    pub(super) timers: Timers<Guid>,
     pub(super) tickets: u64,
     pub(super) nonces: u64,
     pub(super) reachability: Reachability,
@@ -72,12 +64,15 @@ impl<T: Topology> NodeState<T> {
         }
     }
 
-    /// Looks at a session again at that moment, or earlier if that is arranged already: one timer for each.
-    pub(super) fn watch_session(&mut self, guid: Guid, at: Time) {
-        if let Some(peer) = self.peers.get_mut(&guid)
-            && !core::mem::replace(&mut peer.watched, true)
-        {
-            self.timers.push(at, NodeTimer::Session(guid));
+    /// Sees to it that what is due with a peer is looked at in time. A timer that is early does no harm.
+    pub(super) fn arm(&mut self, guid: &Guid) {
+        let Some(peer) = self.peers.get_mut(guid) else { return };
+        let Some(at) = super::session::due(peer, &self.settings) else { return };
+        if peer.timer.is_some_and(|(earlier, _)| earlier <= at) {
+            return;
+        }
+        if let Some(old) = peer.timer.replace(self.timers.push(at, *guid)) {
+            self.timers.remove(old);
         }
     }
 
@@ -88,7 +83,7 @@ impl<T: Topology> NodeState<T> {
                 conn: wire.conn,
                 since: wire.since,
                 rtt: peer.rtt.smoothed(),
-                queued: peer.queued,
+                queued: peer.queue_with(0),
                 overlays: peer.overlays.iter().filter(|o| o.agreed).map(|o| o.slot).collect(),
                 required: peer.required(),
             }),
@@ -143,8 +138,8 @@ pub(super) struct State<T: Topology> {
     pub(super) records: Records,
     /// Through whom a client does everything.
     pub(super) gateways: Vec<Guid>,
-    /// What came last went to the application, which takes it in when it likes.
-    pub(super) arrived: bool,
+    /// What the frame being handled takes of its sender's credit, until it is clear who gives it back.
+    pub(super) charge: u32,
     pub(super) metrics: Metrics,
 }
 
@@ -176,7 +171,7 @@ impl<T: Topology> Overlay<T> {
             casts: Casts::new(u64::from_le_bytes(seed[..8].try_into().unwrap_or_default())),
             records: Records::default(),
             gateways: Vec::new(),
-            arrived: false,
+            charge: 0,
             metrics: Metrics::default(),
         };
         Self { topology, state }

@@ -33,10 +33,21 @@ impl<K> Timers<K> {
         self.queue.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// The next timer that is due.
-    pub(super) fn pop(&mut self, now: Time) -> Option<(Handle, K)> {
+    /// How many timers were ever set: those set later are not popped by whoever knows this number.
+    pub(super) fn mark(&self) -> u64 {
+        self.set
+    }
+
+    /// The next timer that is due and was set before `mark`, so that a timer which sets itself anew for the same
+    /// moment cannot hold up everything else.
+    pub(super) fn pop(&mut self, now: Time, mark: u64) -> Option<(Handle, K)> {
         let entry = self.queue.first_entry()?;
-        (entry.key().0 <= now).then(|| entry.remove_entry())
+        let &(at, set) = entry.key();
+        (at <= now && set <= mark).then(|| entry.remove_entry())
+    }
+
+    pub(super) fn has(&self, handle: Handle) -> bool {
+        self.queue.contains_key(&handle)
     }
 
     pub(super) fn len(&self) -> usize {

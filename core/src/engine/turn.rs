@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::desk::Desk;
-use super::io::{Command, Failure, Input, Origin, Outcome, Responder, To, Watch};
+use super::io::{Class, Command, ConnId, Failure, Input, Origin, Outcome, Responder, Watch};
 use super::lookup::Asker;
 use super::peers::{APPLICATION, Link};
-use super::state::{NodeState, NodeTimer, Overlay, OverlayTimer};
+use super::state::{NodeState, Overlay, OverlayTimer};
 use super::{Slot, Workspace};
 use crate::topology::Topology;
 use crate::topology::context::Context;
@@ -41,6 +41,8 @@ pub(super) enum Todo<T: Topology> {
     Changed { slot: Slot, change: Change },
     /// A peer broke a rule.
     Fault { peer: Guid },
+    /// A peer takes nothing, not even what the session itself must say.
+    Choked { peer: Guid },
     /// What the application asked goes on.
     Command { slot: Slot, command: Command<T> },
 }
@@ -85,14 +87,12 @@ impl<T: Topology> Turn<'_, T> {
             Input::Lost { peer, conn } => self.lost(peer, conn),
             Input::Frame { peer, conn, frame } => self.frame(peer, conn, frame),
             Input::Undelivered { peer, frame } => {
-                let charge = frame.charge();
-                self.drained(peer, charge);
                 if let Some(slot) = self.slot_of(frame.tag) {
                     self.ws.todo.push_back(Todo::Undelivered { slot, peer, frame });
                 }
             }
-            Input::Malformed { peer, .. } => self.drop_peer(peer),
-            Input::Drained { peer, bytes } => self.drained(peer, bytes),
+            Input::Malformed { peer, conn } => self.malformed(peer, conn),
+            Input::Drained { peer, conn, bytes } => self.drained(peer, conn, bytes),
             Input::Wake => self.wake(),
             Input::Command(slot, command) => self.command(slot, command),
             Input::Reachable(how) => self.node.reachability = how,
@@ -146,6 +146,7 @@ impl<T: Topology> Turn<'_, T> {
             Todo::Undelivered { slot, peer, frame } => self.undelivered(slot, peer, frame),
             Todo::Changed { slot, change } => self.changed(slot, change),
             Todo::Fault { peer } => self.fault(peer),
+            Todo::Choked { peer } => self.drop_peer(peer),
             Todo::Command { slot, command } => self.command(slot, command),
         }
     }
@@ -155,8 +156,8 @@ impl<T: Topology> Turn<'_, T> {
         let Some((_, mut desk)) = self.open(slot) else { return };
         match frame.body {
             Body::Routed(mut routed) => {
+                // `before` still holds the state with which this hop asks for another way.
                 routed.hops = routed.hops.saturating_sub(1);
-                routed.state = core::mem::take(&mut routed.before);
                 let without = vec![peer];
                 desk.ws.todo.push_back(Todo::Reroute { slot, routed, payload: frame.payload, from: None, without });
             }
@@ -190,30 +191,38 @@ impl<T: Topology> Turn<'_, T> {
 
     fn wake(&mut self) {
         let now = self.now;
-        while let Some((_, timer)) = self.node.timers.pop(now) {
-            match timer {
-                NodeTimer::Dial(peer) => self.dial_overdue(peer),
-                NodeTimer::Session(peer) => self.session_due(peer),
-            }
+        let mark = self.node.timers.mark();
+        while let Some((handle, peer)) = self.node.timers.pop(now, mark) {
+            self.peer_due(peer, handle);
+            self.work();
         }
         for slot in self.slots() {
-            while let Some((topology, mut desk)) = self.open(slot) {
-                let Some((handle, timer)) = desk.state.timers.pop(now) else { break };
-                match timer {
-                    OverlayTimer::Topology(timer) => {
-                        if desk.state.set.get(&timer) == Some(&handle) {
-                            desk.state.set.remove(&timer);
-                        }
-                        topology.handle(Event::Timer(timer), &mut Context::new(&mut desk, Lane::default()));
-                    }
-                    OverlayTimer::Pending(id) => desk.unanswered(id, Failure::Timeout),
-                    OverlayTimer::Republish(key) => desk.republish(key),
-                    OverlayTimer::Expire => desk.expire(),
-                }
-                // What follows from one timer comes before the next.
+            let Some((_, desk)) = self.open(slot) else { continue };
+            let mark = desk.state.timers.mark();
+            // What follows from one timer comes before the next.
+            while self.fire(slot, mark) {
                 self.work();
             }
         }
+    }
+
+    /// Lets the next timer of an overlay fire, if one is due.
+    fn fire(&mut self, slot: Slot, mark: u64) -> bool {
+        let now = self.now;
+        let Some((topology, mut desk)) = self.open(slot) else { return false };
+        let Some((handle, timer)) = desk.state.timers.pop(now, mark) else { return false };
+        match timer {
+            OverlayTimer::Topology(timer) => {
+                if desk.state.set.get(&timer) == Some(&handle) {
+                    desk.state.set.remove(&timer);
+                }
+                topology.handle(Event::Timer(timer), &mut Context::new(&mut desk, Lane::default()));
+            }
+            OverlayTimer::Pending(id) => desk.unanswered(id, Failure::Timeout),
+            OverlayTimer::Republish(key) => desk.republish(key),
+            OverlayTimer::Expire => desk.expire(),
+        }
+        true
     }
 
     fn command(&mut self, slot: Slot, command: Command<T>) {
@@ -228,21 +237,8 @@ impl<T: Topology> Turn<'_, T> {
             Command::Lookup { ticket, to, n } => {
                 desk.begin_lookup(topology, Asker::Application { ticket }, Lane::TOP, to, n, None);
             }
-            Command::Request { ticket, to: To::Peer(peer), service, payload, timeout } => {
-                let me = desk.node.me;
-                if peer == me {
-                    return desk.arrived(service, me, me, Some(Responder::Own(ticket)), payload);
-                }
-                let id = desk.state.next_id();
-                if desk.wait(id, super::calls::Waits::Request { ticket }, Some(peer), timeout)
-                    && desk.send(peer, Body::Request { id, service }, payload).is_err()
-                {
-                    desk.forget(id);
-                    desk.done(ticket, Outcome::Busy);
-                }
-            }
-            Command::Request { ticket, to: To::Target(to), service, payload, timeout } => {
-                desk.request_routed(topology, ticket, to, service, payload, timeout);
+            Command::Request { ticket, to, service, payload, timeout } => {
+                desk.request(topology, ticket, to, (service, payload), timeout);
             }
             Command::Notice { ticket, to, service, payload } => desk.notice(topology, ticket, to, service, payload),
             Command::Respond { to, status, payload } => desk.respond(to, status, payload),
@@ -266,6 +262,9 @@ impl<T: Topology> Turn<'_, T> {
             Command::Ask { ticket, command } => desk.tell(Lane::TOP, Event::Command { ticket, command }),
             Command::Consumed { peer, bytes } => desk.consumed(peer, bytes),
             Command::Hold { peer, hold } => desk.hold(peer, APPLICATION, hold),
+            Command::Ping { ticket, peer } if peer == desk.node.me => {
+                desk.done(ticket, Outcome::Pong(core::time::Duration::ZERO));
+            }
             Command::Ping { ticket, peer } => {
                 desk.ask(peer, super::calls::Waits::Ping { ticket }, None, Bytes::new(), |id| Body::Ping { id });
             }
@@ -346,25 +345,27 @@ impl<T: Topology> Turn<'_, T> {
         {
             topology.handle(Event::Heard { peer }, &mut Context::new(&mut desk, Lane::TOP));
         }
-        let charge = (frame.class() == super::io::Class::Message).then(|| frame.charge());
+        desk.state.charge = if frame.class() == Class::Message { frame.charge() } else { 0 };
         let Frame { body, payload, contacts, .. } = frame;
         for contact in contacts {
             desk.ws.book.learn(contact, now);
         }
-        desk.state.arrived = false;
         desk.frame(topology, peer, body, payload);
-        if let Some(charge) = charge.filter(|_| !desk.state.arrived) {
-            desk.consumed(peer, charge);
-        }
+        // What did not go to an application is taken in now.
+        let charge = core::mem::take(&mut desk.state.charge);
+        desk.consumed(peer, charge);
     }
 
     /// A queue grew shorter: whoever was told "busy" may try again.
-    pub(super) fn drained(&mut self, peer: Guid, bytes: u32) {
+    fn drained(&mut self, peer: Guid, conn: ConnId, bytes: u32) {
         let (now, limit) = (self.now, self.node.settings.queue_bytes);
         let Some(entry) = self.node.peers.get_mut(&peer) else { return };
+        if !matches!(entry.link, Link::Open(wire) if wire.conn == conn) {
+            return;
+        }
         entry.queued = entry.queued.saturating_sub(bytes as usize);
         entry.flow.drained(now, bytes);
-        if entry.queued <= limit / 2 && entry.overlays.iter().any(|o| o.refused) {
+        if entry.queue_with(0) <= limit / 2 && entry.overlays.iter().any(|o| o.refused) {
             let slots: Vec<Slot> = entry.overlays.iter().filter(|o| o.refused).map(|o| o.slot).collect();
             slots.into_iter().for_each(|slot| self.writable(slot, peer));
         }
@@ -372,9 +373,8 @@ impl<T: Topology> Turn<'_, T> {
 
     /// Tells everybody on an overlay that a peer takes messages again, if it does.
     pub(super) fn writable(&mut self, slot: Slot, peer: Guid) {
-        let credit = self.node.settings.credit_bytes;
         let Some(overlay) = self.node.peers.get_mut(&peer).and_then(|p| p.overlay_mut(slot)) else { return };
-        if !overlay.refused || overlay.sent > credit / 2 {
+        if !overlay.refused || overlay.sent > overlay.credit / 2 {
             return;
         }
         overlay.refused = false;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::node::{Introduction, Status};
 use super::service::Work;
 use super::session::{self, Out, Wire};
-use super::streams::IncomingStream;
+use super::streams::{self, IncomingStream, Named};
 use super::transport::{Connection, Dial, Stream};
 use crate::engine::io::{Attach, AttachError, Command, ConnId, Dialer, Outcome};
 use crate::engine::metrics::{Metrics, PeerInfo};
@@ -21,7 +21,7 @@ use crate::topology::erased::Boxed;
 use crate::topology::event::Ticket;
 use crate::topology::question::{Hold, Neighbor};
 use crate::wire;
-use crate::wire::frame::{FRAME_CHARGE, Status as ServiceStatus};
+use crate::wire::frame::Status as ServiceStatus;
 use crate::{Guid, Time};
 
 pub(super) type Mailbox = mpsc::Sender<Mail>;
@@ -48,6 +48,7 @@ pub(super) enum Mail {
     },
     Drained {
         peer: Guid,
+        conn: ConnId,
         bytes: u32,
     },
     Lost {
@@ -64,9 +65,13 @@ pub(super) enum Mail {
     Stream {
         peer: Guid,
         conn: ConnId,
-        tag: u32,
-        service: u32,
-        stream: Stream,
+        named: Named,
+    },
+    /// A peer was asked to open this stream.
+    Expect {
+        peer: Guid,
+        number: u64,
+        reply: oneshot::Sender<Stream>,
     },
     Inputs(Vec<Input<Boxed>>),
     Ask {
@@ -167,6 +172,8 @@ pub(super) struct Driver {
     asked: HashMap<u64, oneshot::Sender<Outcome>>,
     services: HashMap<(Slot, u32), mpsc::Sender<Work>>,
     streams: HashMap<(Slot, u32), mpsc::Sender<IncomingStream>>,
+    expected: HashMap<(Guid, u64), oneshot::Sender<Stream>>,
+    opening_back: Arc<Semaphore>,
     uses: HashMap<(Slot, Guid), i32>,
     watchers: Vec<(Slot, super::overlay::Watcher)>,
     scratch: Vec<u8>,
@@ -199,6 +206,8 @@ impl Driver {
             asked: HashMap::new(),
             services: HashMap::new(),
             streams: HashMap::new(),
+            expected: HashMap::new(),
+            opening_back: Arc::new(Semaphore::new(streams::OPENING_BACK)),
             uses: HashMap::new(),
             watchers: Vec::new(),
             scratch: Vec::new(),
@@ -277,18 +286,18 @@ impl Driver {
         match mail {
             Mail::Chunk { peer, conn, mut chunk } => self.chunk(now, peer, conn, &mut chunk),
             Mail::Garbage { peer, conn } => self.input(now, Input::Malformed { peer, conn }),
-            Mail::Drained { peer, bytes } => self.input(now, Input::Drained { peer, bytes }),
+            Mail::Drained { peer, conn, bytes } => self.input(now, Input::Drained { peer, conn, bytes }),
             Mail::Lost { peer, conn } => {
                 self.sessions.remove(&conn);
                 self.input(now, Input::Lost { peer, conn });
             }
             Mail::Connected { connection, dialer } => self.connected(now, connection, dialer),
             Mail::DialFailed { peer } => self.input(now, Input::DialFailed { peer }),
-            Mail::Stream { peer, conn, tag, service, stream } => {
-                let slot = self.sessions.get(&conn).and_then(|_| self.engine.carried(&peer, tag));
-                if let Some(queue) = slot.and_then(|slot| self.streams.get(&(slot, service))) {
-                    // A full queue drops the stream, which tells its opener.
-                    let _ = queue.try_send(IncomingStream { peer, stream });
+            Mail::Stream { peer, conn, named } => self.stream(peer, conn, named),
+            Mail::Expect { peer, number, reply } => {
+                self.expected.retain(|_, reply| !reply.is_closed());
+                if self.expected.len() < streams::MAX_EXPECTED {
+                    self.expected.insert((peer, number), reply);
                 }
             }
             Mail::Inputs(inputs) => inputs.into_iter().for_each(|input| self.input(now, input)),
@@ -334,6 +343,47 @@ impl Driver {
             }
             Mail::Shutdown { .. } => {}
         }
+    }
+
+    fn stream(&mut self, peer: Guid, conn: ConnId, named: Named) {
+        let Named { tag, service, number, stream } = named;
+        if service == streams::BACK {
+            if let Some(reply) = self.expected.remove(&(peer, number)) {
+                let _ = reply.send(stream);
+            }
+            return;
+        }
+        let slot = self.sessions.get(&conn).and_then(|_| self.engine.carried(&peer, tag));
+        if let Some(queue) = slot.and_then(|slot| self.streams.get(&(slot, service))) {
+            // A full queue drops the stream, which tells its opener.
+            let _ = queue.try_send(IncomingStream { peer, stream });
+        }
+    }
+
+    /// A peer that cannot open a stream itself asks for one.
+    fn open_back(&self, slot: Slot, work: &Work) -> ServiceStatus {
+        let direct = work.request.from == work.charge;
+        let asked = streams::asked_back(&work.request.payload).filter(|_| direct);
+        let Some((number, service)) = asked else { return ServiceStatus::Failed };
+        let queue = self.streams.get(&(slot, service)).cloned();
+        let (Some(queue), Some((connection, tag))) = (queue, self.open(slot, &work.charge)) else {
+            return ServiceStatus::NoService;
+        };
+        let (Ok(served), Ok(permit)) = (queue.try_reserve_owned(), self.opening_back.clone().try_acquire_owned())
+        else {
+            return ServiceStatus::Busy;
+        };
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                opened = streams::open_back(connection, tag, number, served) => if let Err(error) = opened {
+                    tracing::debug!(%error, "a stream that a peer asked for cannot be opened");
+                }
+            }
+        });
+        ServiceStatus::Good
     }
 
     fn open(&self, slot: Slot, peer: &Guid) -> Option<(Arc<dyn Connection>, u32)> {
@@ -436,9 +486,9 @@ impl Driver {
                         let _ = reply.send(outcome);
                     }
                 }
-                Output::Arrived { slot, service, from, charge, respond, payload } => {
+                Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
                     let request = super::service::Request { from, payload };
-                    self.arrived(now, slot, service, Work { request, charge, respond });
+                    self.arrived(now, slot, service, Work { request, charge, bytes, respond });
                 }
                 other => self.watchers.retain_mut(|(slot, watcher)| watcher.see(*slot, &other)),
             }
@@ -452,7 +502,11 @@ impl Driver {
     }
 
     fn arrived(&mut self, now: Time, slot: Slot, service: u32, work: Work) {
-        let (refused, status) = match self.services.get(&(slot, service)) {
+        let (done, status) = match self.services.get(&(slot, service)) {
+            _ if service == streams::BACK => {
+                let status = self.open_back(slot, &work);
+                (work, status)
+            }
             None => (work, ServiceStatus::NoService),
             Some(queue) => match queue.try_send(work) {
                 Ok(()) => return,
@@ -460,10 +514,9 @@ impl Driver {
                 Err(mpsc::error::TrySendError::Closed(work)) => (work, ServiceStatus::NoService),
             },
         };
-        let bytes = FRAME_CHARGE + refused.request.payload.len() as u32;
-        let consumed = Command::Consumed { peer: refused.charge, bytes };
+        let consumed = Command::Consumed { peer: done.charge, bytes: done.bytes };
         self.engine.handle(now, Input::Command(slot, consumed), &mut self.ws);
-        if let Some(to) = refused.respond {
+        if let Some(to) = done.respond {
             let respond = Command::Respond { to, status, payload: bytes::Bytes::new() };
             self.engine.handle(now, Input::Command(slot, respond), &mut self.ws);
         }
@@ -476,7 +529,7 @@ impl Driver {
             let Some(session) = self.sessions.get(&conn) else { continue };
             let (peer, bytes) = (session.peer, session.out.flush());
             if bytes > 0 {
-                self.engine.handle(now, Input::Drained { peer, bytes }, &mut self.ws);
+                self.engine.handle(now, Input::Drained { peer, conn, bytes }, &mut self.ws);
             }
         }
         if self.dirty.is_empty() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::driver::Mail;
 use super::node::Node;
@@ -464,10 +464,27 @@ impl Overlay {
         self.ping(peer).await?;
         let wire = self.node.shared.ask(|reply| Mail::Open { slot, peer, reply }).await?;
         let (connection, tag) = wire.ok_or(OverlayError::Failed(Failure::PeerGone))?;
-        let mut stream = connection.open().await?;
-        let named = streams::write_header(&mut stream, tag, service::number(name)).await;
-        named.map_err(|error| TransportError::Io { address: connection.remote(), error })?;
+        let stream = match connection.open().await {
+            Err(TransportError::NotDialable) => self.ask_for_stream(peer, name).await?,
+            opened => {
+                let mut stream = opened?;
+                let named = streams::write_header(&mut stream, tag, service::number(name)).await;
+                named.map_err(|error| TransportError::Io { address: connection.remote(), error })?;
+                stream
+            }
+        };
         Ok(BulkStream { stream, hold })
+    }
+
+    /// Has the peer open the stream: on wires where only the side that dialed can.
+    async fn ask_for_stream(&self, peer: Guid, name: &str) -> Result<Stream, OverlayError> {
+        let number = self.node.shared.ticket().0;
+        let (reply, opened) = oneshot::channel();
+        self.mail(Mail::Expect { peer, number, reply }).await?;
+        let asked = streams::ask_back(number, service::number(name));
+        self.request_number(To::Peer(peer), streams::BACK, asked).await?;
+        let opened = tokio::time::timeout(REQUEST_TIMEOUT, opened).await;
+        opened.ok().and_then(Result::ok).ok_or(OverlayError::Transport(TransportError::NotDialable))
     }
 
     /// What the topology changes and says, from now on.

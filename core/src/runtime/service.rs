@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::driver::{Mail, Mailbox};
 use crate::engine::Slot;
 use crate::engine::io::{Command, Input, Responder};
-use crate::wire::frame::{FRAME_CHARGE, Status};
+use crate::wire::frame::Status;
 use crate::{Guid, Key};
 
 /// How many messages wait for one service; what its senders' credit allows is usually less.
@@ -69,6 +69,7 @@ where
 pub(super) struct Work {
     pub(super) request: Request,
     pub(super) charge: Guid,
+    pub(super) bytes: u32,
     pub(super) respond: Option<Responder>,
 }
 
@@ -77,8 +78,7 @@ async fn work(
     slot: Slot,
     work: Work,
 ) -> (Input<crate::topology::erased::Boxed>, Input<crate::topology::erased::Boxed>) {
-    let Work { request, charge, respond } = work;
-    let bytes = FRAME_CHARGE + request.payload.len() as u32;
+    let Work { request, charge, bytes, respond } = work;
     let response = match respond {
         None => {
             service.notice(request).await;

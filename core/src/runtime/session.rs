@@ -169,7 +169,7 @@ async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
             (waiting.drained >= TELL_DRAINED).then(|| std::mem::take(&mut waiting.drained))
         };
         if let Some(bytes) = tell {
-            let _ = wire.mailbox.send(Mail::Drained { peer: wire.peer, bytes }).await;
+            let _ = wire.mailbox.send(Mail::Drained { peer: wire.peer, conn: wire.conn, bytes }).await;
         }
         if closing {
             let _ = tokio::time::timeout(std::time::Duration::from_secs(1), send.shutdown()).await;

@@ -1,19 +1,31 @@
 //! Bulk streams: bound to a session, opened for a service of an overlay. Their bytes never pass the engine.
+//!
+//! Where a stream is a connection of its own only the side that dialed can open one. The other side asks it to: a
+//! request to service [`BACK`] with a number and the service that is meant, answered by a stream for service
+//! [`BACK`] that begins with that number.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::driver::Mail;
 use super::session::Wire;
-use super::transport::Stream;
+use super::transport::{Connection, Stream, TransportError};
 use crate::Guid;
 
 /// How long an opener may take to say what the stream is for.
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
 /// How many accepted streams wait for one service.
 pub(super) const STREAM_QUEUE: usize = 64;
+/// The runtime's own service on every overlay. No name has this number but one in four thousand million.
+pub(super) const BACK: u32 = 0;
+/// How many streams a node opens at once because peers asked it to.
+pub(super) const OPENING_BACK: usize = 64;
+/// How many streams a node waits for at once, that it asked peers to open.
+pub(super) const MAX_EXPECTED: usize = 1024;
 /// How many streams of one peer may wait to say what they are for.
 const UNNAMED: usize = 32;
 
@@ -47,11 +59,55 @@ pub(super) async fn write_header(stream: &mut Stream, tag: u32, service: u32) ->
     stream.send.write_all(&header).await
 }
 
-async fn read_header(mut stream: Stream) -> Option<(u32, u32, Stream)> {
-    let mut header = [0; 8];
-    tokio::time::timeout(HEADER_WITHIN, stream.recv.read_exact(&mut header)).await.ok()?.ok()?;
-    let [t0, t1, t2, t3, s0, s1, s2, s3] = header;
-    Some((u32::from_le_bytes([t0, t1, t2, t3]), u32::from_le_bytes([s0, s1, s2, s3]), stream))
+/// What a peer said that a stream is for.
+pub(super) struct Named {
+    pub(super) tag: u32,
+    pub(super) service: u32,
+    /// For [`BACK`]: which of the streams that were asked for.
+    pub(super) number: u64,
+    pub(super) stream: Stream,
+}
+
+async fn read_header(stream: Stream) -> Option<Named> {
+    tokio::time::timeout(HEADER_WITHIN, read_name(stream)).await.ok()?.ok()
+}
+
+async fn read_name(mut stream: Stream) -> std::io::Result<Named> {
+    let tag = stream.recv.read_u32_le().await?;
+    let service = stream.recv.read_u32_le().await?;
+    let number = if service == BACK { stream.recv.read_u64_le().await? } else { 0 };
+    Ok(Named { tag, service, number, stream })
+}
+
+/// What a node says that asks its peer to open a stream.
+pub(super) fn ask_back(number: u64, service: u32) -> Bytes {
+    [&number.to_le_bytes()[..], &service.to_le_bytes()].concat().into()
+}
+
+/// The number and the service of [`ask_back`].
+pub(super) fn asked_back(payload: &[u8]) -> Option<(u64, u32)> {
+    let (number, service) = payload.split_first_chunk()?;
+    Some((u64::from_le_bytes(*number), u32::from_le_bytes(service.try_into().ok()?)))
+}
+
+/// Opens the stream a peer asked for; this side serves it.
+pub(super) async fn open_back(
+    connection: Arc<dyn Connection>,
+    tag: u32,
+    number: u64,
+    served: mpsc::OwnedPermit<IncomingStream>,
+) -> Result<(), TransportError> {
+    let mut stream = tokio::time::timeout(HEADER_WITHIN, connection.open())
+        .await
+        .map_err(|_| TransportError::Timeout(connection.remote()))??;
+    let named = async {
+        write_header(&mut stream, tag, BACK).await?;
+        stream.send.write_all(&number.to_le_bytes()).await?;
+        stream.send.flush().await
+    };
+    named.await.map_err(|error| TransportError::Io { address: connection.remote(), error })?;
+    served.send(IncomingStream { peer: connection.peer(), stream });
+    Ok(())
 }
 
 /// The task that takes in a wire's bulk streams.
@@ -62,8 +118,8 @@ pub(super) async fn accept(wire: Wire) {
             biased;
             () = wire.stop.cancelled() => return,
             Some(named) = unnamed.join_next(), if !unnamed.is_empty() => {
-                if let Ok(Some((tag, service, stream))) = named {
-                    let mail = Mail::Stream { peer: wire.peer, conn: wire.conn, tag, service, stream };
+                if let Ok(Some(named)) = named {
+                    let mail = Mail::Stream { peer: wire.peer, conn: wire.conn, named };
                     if wire.mailbox.send(mail).await.is_err() {
                         return;
                     }
@@ -74,5 +130,19 @@ pub(super) async fn accept(wire: Wire) {
                 Err(_) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_question_for_a_stream_is_understood() {
+        let asked = ask_back(7, 9);
+        assert_eq!(asked_back(&asked), Some((7, 9)));
+        assert_eq!(asked_back(&asked[..asked.len() - 1]), None);
+        assert_eq!(asked_back(&[&asked[..], &[0]].concat()), None);
+        assert_eq!(asked_back(&[]), None);
     }
 }

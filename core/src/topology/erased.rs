@@ -67,6 +67,7 @@ trait Erased: Send {
     fn spread(&self, spread: &Spread, to: &mut Vec<Guid>);
     fn protocols(&self) -> Vec<String>;
     fn proof(&self) -> Bytes;
+    fn complete(&self, message: &mut Parcel);
     fn lanes(&self) -> u32;
     fn breadth(&self) -> usize;
     fn distance(&self, to: &Target<Boxed>, peer: Guid) -> Distance;
@@ -185,6 +186,14 @@ impl<T: Topology> Erased for Shadow<T> {
         self.0.proof()
     }
 
+    fn complete(&self, message: &mut Parcel) {
+        if let Some(inner) = decode::<T::Message>(&message.bytes) {
+            message.mentions.clear();
+            T::mentions(&inner, &mut message.mentions);
+            message.lane = T::lane_of(&inner);
+        }
+    }
+
     fn lanes(&self) -> u32 {
         self.0.lanes()
     }
@@ -244,8 +253,14 @@ impl Topology for Boxed {
     fn distance(&self, to: &Target<Self>, peer: Guid) -> Distance {
         self.0.distance(to, peer)
     }
+    fn complete(&self, message: &mut Parcel) {
+        self.0.complete(message);
+    }
     fn lane_of(message: &Parcel) -> Lane {
         message.lane
+    }
+    fn weight(message: &Parcel) -> usize {
+        message.bytes.len()
     }
     fn mentions(message: &Parcel, found: &mut Vec<Guid>) {
         found.extend_from_slice(&message.mentions);

@@ -39,14 +39,17 @@ impl<T: Topology> Frame<T> {
     }
 }
 
-/// What a frame counts beside its payload in queues and credit: about a header.
+/// What a frame counts in queues and credit beside what makes it larger than the smallest: about a header.
 pub const FRAME_CHARGE: u32 = 64;
 
 impl<T: Topology> Frame<T> {
-    /// What the frame counts in queues and credit. Both ends compute it alike.
+    /// What the frame counts in queues and credit, about its size in bytes: everything in it that a peer could make
+    /// large counts. Both ends compute it alike.
     #[must_use]
     pub fn charge(&self) -> u32 {
-        FRAME_CHARGE + self.payload.len() as u32
+        let contacts: usize = self.contacts.iter().map(Contact::wire_len).sum();
+        let bytes = contacts + self.body.weight() + self.payload.len();
+        FRAME_CHARGE + u32::try_from(bytes).unwrap_or(u32::MAX / 2)
     }
 
     /// The queue it belongs to.
@@ -79,6 +82,9 @@ impl<T: Topology> fmt::Debug for Frame<T> {
 /// A proof that the sender is in an overlay: a MAC over this very connection.
 pub type Proof = [u8; 16];
 
+/// How many overlays one offer may name; so many a node carries at most.
+pub const MAX_PROOFS: usize = 256;
+
 /// "These are my overlays; which are yours?" Says nothing to whoever shares none of them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Offer {
@@ -103,6 +109,8 @@ pub struct Shared {
     pub standing: Standing,
     /// The lanes on which the sender holds the link.
     pub lanes: u32,
+    /// How many bytes of this overlay the sender lets come before they are taken in.
+    pub credit: u32,
     /// The versions of the topology's messages the sender speaks, the newest first.
     pub protocols: Vec<String>,
     /// The signed form, where the overlay has an authority or addresses.
@@ -382,7 +390,47 @@ pub enum Body<T: Topology> {
     },
 }
 
+/// What a Guid in a list takes on the wire.
+const GUID_BYTES: usize = 33;
+/// What a record takes beside its value, and one side of a shared overlay beside its membership.
+const RECORD_BYTES: usize = 176;
+const SHARED_BYTES: usize = 32;
+
+fn shared_weight(shared: &[Shared]) -> usize {
+    let versions = |s: &Shared| s.protocols.iter().map(|version| 1 + version.len()).sum::<usize>();
+    let one = |s: &Shared| SHARED_BYTES + versions(s) + s.membership.as_ref().map_or(0, |m| m.wire_len());
+    shared.iter().map(one).sum()
+}
+
+fn record_weight(record: &Record) -> usize {
+    RECORD_BYTES + record.value.len()
+}
+
 impl<T: Topology> Body<T> {
+    /// About how many bytes it takes on the wire, the few that every kind has left out.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Offer(offer) => offer.proofs.len() * size_of::<Proof>(),
+            Self::Accept { shared, .. } | Self::Confirm { shared, .. } => shared_weight(shared),
+            Self::Moved(membership) => membership.wire_len(),
+            Self::Send(message) | Self::Call { message, .. } | Self::Reply { message, .. } => T::weight(message),
+            Self::Routed(routed) => {
+                routed.state.len() + if let What::Message(message) = &routed.what { T::weight(message) } else { 0 }
+            }
+            Self::Answer { answer: Answer::Found { peers }, .. } => peers.len() * GUID_BYTES,
+            Self::Find { state, .. } => state.len(),
+            Self::Next { peers, state, .. } => peers.len() * GUID_BYTES + state.len(),
+            Self::Store { record, .. } => record_weight(record),
+            Self::Fetched { records, .. } => records.iter().map(record_weight).sum(),
+            _ => 0,
+        }
+    }
+
+    /// Whether the two ends would no longer agree about the session if this were left out.
+    pub(crate) fn is_vital(&self) -> bool {
+        matches!(self, Self::Interest { .. } | Self::Leaving | Self::Credit { .. } | Self::Moved(_))
+    }
+
     /// The name of the kind, for logs and counts.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -8,6 +8,8 @@ use core::ops::Range;
 
 use crate::blob::{CHUNK_GROUPS, Ranges};
 
+/// A small blob is cut into about so many chunks, so that several providers share it too.
+const PARTS: u64 = 8;
 /// How many providers may have the same chunk under way at the end.
 const MAX_HOLDERS: usize = 2;
 
@@ -27,6 +29,8 @@ pub(super) struct Plan {
     /// Not yet written, and under way with nobody.
     free: Ranges,
     flights: Vec<Flight>,
+    /// How many groups are taken at a time.
+    step: u64,
 }
 
 #[derive(Debug)]
@@ -37,7 +41,8 @@ struct Flight {
 
 impl Plan {
     pub(super) fn new(missing: Ranges) -> Self {
-        Self { left: missing.clone(), free: missing, flights: Vec::new() }
+        let step = missing.count().div_ceil(PARTS).clamp(1, CHUNK_GROUPS);
+        Self { left: missing.clone(), free: missing, flights: Vec::new(), step }
     }
 
     /// What is not written yet.
@@ -47,7 +52,7 @@ impl Plan {
 
     /// The next chunk for provider `who`.
     pub(super) fn take(&mut self, who: usize, appetite: Appetite) -> Option<Range<u64>> {
-        if let Some(run) = self.free.first_within(CHUNK_GROUPS) {
+        if let Some(run) = self.free.first_within(self.step) {
             self.free.remove(run.clone());
             self.flights.push(Flight { run: run.clone(), holders: vec![who] });
             return Some(run);
@@ -100,26 +105,35 @@ mod tests {
 
     #[test]
     fn the_end_is_taken_over_by_whoever_is_idle() {
-        let mut plan = Plan::new(Ranges::from(0..100));
-        assert_eq!(plan.take(1, Appetite::Busy), Some(0..64));
-        assert_eq!(plan.take(2, Appetite::Busy), Some(64..100));
+        let mut plan = Plan::new(Ranges::from(0..512));
+        (0..7).for_each(|n| assert_eq!(plan.take(0, Appetite::Busy), Some(64 * n..64 * (n + 1))));
+        (0..7).for_each(|n| assert_eq!(plan.written(&(64 * n..64 * (n + 1))).count(), 64));
+        (0..7).for_each(|n| plan.release(0, &(64 * n..64 * (n + 1))));
+        assert_eq!(plan.take(1, Appetite::Busy), Some(448..512));
         assert_eq!(plan.take(2, Appetite::Busy), None);
-        plan.written(&(64..100));
-        plan.release(2, &(64..100));
-        assert_eq!(plan.take(2, Appetite::Idle), Some(0..64));
+        assert_eq!(plan.take(2, Appetite::Idle), Some(448..512));
         assert_eq!(plan.take(3, Appetite::Idle), None, "two are enough");
-        assert_eq!(plan.written(&(0..64)).count(), 64);
-        assert_eq!(plan.written(&(0..64)).count(), 0, "the slower one adds nothing");
+        assert_eq!(plan.written(&(448..512)).count(), 64);
+        assert_eq!(plan.written(&(448..512)).count(), 0, "the slower one adds nothing");
         assert!(plan.left().is_empty());
     }
 
     #[test]
     fn what_a_lost_provider_had_is_free_again_but_for_what_it_delivered() {
-        let mut plan = Plan::new(Ranges::from(0..64));
+        let mut plan = Plan::new(Ranges::from(0..512));
         plan.take(1, Appetite::Busy);
         plan.written(&(0..10));
         plan.leave(1);
         assert_eq!(plan.take(2, Appetite::Busy), Some(10..64));
+    }
+
+    #[test]
+    fn a_small_blob_is_shared_out_too() {
+        let mut plan = Plan::new(Ranges::from(0..23));
+        assert_eq!(plan.take(1, Appetite::Busy), Some(0..3));
+        assert_eq!(plan.take(2, Appetite::Busy), Some(3..6));
+        let mut tiny = Plan::new(Ranges::from(0..1));
+        assert_eq!(tiny.take(1, Appetite::Busy), Some(0..1));
     }
 
     proptest! {

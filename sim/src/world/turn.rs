@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use polymorph_core::engine::Slot;
 use polymorph_core::engine::io::{Command, ConnId, Dialer, Input, Output, Watch};
-use polymorph_core::wire::frame::FRAME_CHARGE;
 use polymorph_core::wire::{self, Frame};
 use polymorph_core::{Guid, Time, Topology};
 
@@ -112,8 +111,8 @@ impl<T: Topology> World<T> {
             }
             self.out = out;
             let Some(engine) = self.nodes[peer as usize].engine.as_mut() else { break };
-            for (to, bytes) in self.drained.drain(..) {
-                engine.handle(self.now, Input::Drained { peer: to, bytes }, &mut self.ws);
+            for (to, conn, bytes) in self.drained.drain(..) {
+                engine.handle(self.now, Input::Drained { peer: to, conn, bytes }, &mut self.ws);
             }
             for (slot, command) in self.commands.drain(..) {
                 engine.handle(self.now, Input::Command(slot, command), &mut self.ws);
@@ -166,9 +165,8 @@ impl<T: Topology> World<T> {
             Output::Done { ticket, outcome, .. } => {
                 self.witness.ended.insert((peer, ticket), Ended { peer, at, outcome });
             }
-            Output::Arrived { slot, service, from, charge, respond, payload } => {
+            Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
                 // Applications of a world take everything in at once.
-                let bytes = FRAME_CHARGE + payload.len() as u32;
                 self.commands.push((slot, Command::Consumed { peer: charge, bytes }));
                 self.served(slot, Arrival { peer, at, service: Some(service), from, respond, payload });
             }
@@ -203,7 +201,7 @@ impl<T: Topology> World<T> {
         let (id, end) = WireId::of(conn);
         let bytes = frame.wire_len();
         self.traffic.count(kind(&frame.body), bytes);
-        self.drained.push((to, frame.charge()));
+        self.drained.push((to, conn, frame.charge()));
         let now = self.now;
         let wire = self.wires.get_mut(id).filter(|wire| wire.open[end.index()]);
         let Some(wire) = wire else {

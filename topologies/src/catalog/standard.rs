@@ -1,6 +1,6 @@
 //! The topologies of this crate.
 
-use super::{Entry, Family};
+use super::Entry;
 
 /// All that were compiled in, in the order they are shown.
 pub(super) fn entries() -> Vec<Entry> {
@@ -8,39 +8,39 @@ pub(super) fn entries() -> Vec<Entry> {
         #[cfg(feature = "full-mesh")]
         Entry::of::<crate::mesh::full_mesh::FullMesh>(
             "full-mesh",
-            Family::Mesh,
+            super::Family::Mesh,
             "owners as in Karger et al., Consistent hashing and random trees, STOC 1997",
         ),
         #[cfg(feature = "chord")]
         Entry::of::<crate::ring::chord::Chord>(
             "chord",
-            Family::Ring,
+            super::Family::Ring,
             "Stoica et al., Chord, SIGCOMM 2001; Zave, How to make Chord correct, TSE 2017",
         ),
         #[cfg(feature = "kademlia")]
         Entry::of::<crate::ring::kademlia::Kademlia>(
             "kademlia",
-            Family::Ring,
+            super::Family::Ring,
             "Maymounkov & Mazières, Kademlia, IPTPS 2002",
         )
         .iterative(),
         #[cfg(feature = "hyparview-plumtree")]
         Entry::of::<crate::mesh::HyParViewPlumtree>(
             "hyparview-plumtree",
-            Family::Mesh,
+            super::Family::Mesh,
             "Leitão, Pereira & Rodrigues, HyParView, DSN 2007; Epidemic broadcast trees, SRDS 2007",
         ),
         #[cfg(feature = "scribe")]
         Entry::on_base::<crate::tree::scribe::Scribe>(
             "scribe",
-            Family::Tree,
+            super::Family::Tree,
             "Castro, Druschel, Kermarrec & Rowstron, Scribe, JSAC 2002",
             "chord",
         ),
         #[cfg(feature = "polyring")]
         Entry::of::<crate::hybrid::polyring::Polyring>(
             "polyring",
-            Family::Hybrid,
+            super::Family::Hybrid,
             "Jenkov, Polyring P2P network topology, 2021",
         ),
     ]

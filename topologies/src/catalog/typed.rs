@@ -1,12 +1,9 @@
 //! From a name to a type: for the simulator, which runs a topology as it is, and looks at it as a [`Model`].
 
-use core::marker::PhantomData;
-
 use polymorph_core::engine::settings::Overlay;
-use polymorph_core::topology::layer::Layer;
 use polymorph_core::topology::model::Model;
 
-use super::{Catalog, CatalogError, Factory, Pairs, apply, configure, refuse_rest, take};
+use super::{Catalog, CatalogError, Pairs, apply, configure, refuse_rest};
 use crate::setting::Configure;
 
 /// What is done with a topology, whichever it turns out to be.
@@ -64,20 +61,6 @@ impl Wish<'_> {
         }
     }
 
-    /// A topology that stands on another one of the user's choice.
-    fn on_base<U: Model<Config: Configure>, D: Visitor>(mut self, visitor: D) -> Result<D::Output, CatalogError> {
-        let entry = self.catalog.entry(self.name)?;
-        let Factory::OnBase(default, _) = entry.factory else { return self.alone(entry.name, visitor) };
-        let name = take(&mut self.pairs, "base").unwrap_or(default);
-        let base = self.catalog.entry(name)?;
-        if !base.can_carry() {
-            return Err(CatalogError::NoBase { topology: self.name.into(), base: name.into() });
-        }
-        let upper = configure::<U::Config>(&mut self.pairs)?;
-        self.known.extend(base.settings().iter().map(|setting| setting.key));
-        self.alone(name, OnBase::<U, D> { upper, visitor, of: PhantomData })
-    }
-
     fn grant<T: Model<Config: Configure>, D: Visitor>(
         mut self,
         name: &str,
@@ -94,16 +77,46 @@ impl Wish<'_> {
     }
 }
 
-/// Waits for the type of the base, to put the upper topology on it.
-struct OnBase<U: Model, D> {
-    upper: U::Config,
-    visitor: D,
-    of: PhantomData<U>,
-}
+/// Topologies that stand on another one of the user's choice.
+#[cfg(feature = "scribe")]
+mod on_base {
+    use core::marker::PhantomData;
 
-impl<U: Model, D: Visitor> Visitor for OnBase<U, D> {
-    type Output = D::Output;
-    fn visit<B: Model>(self, base: B::Config, overlay: Overlay) -> D::Output {
-        self.visitor.visit::<Layer<U, B>>((self.upper, base), overlay)
+    use polymorph_core::topology::layer::Layer;
+
+    use super::super::{Factory, take};
+    use super::{CatalogError, Configure, Model, Overlay, Visitor, Wish, configure};
+
+    impl Wish<'_> {
+        /// Finds the base first, then puts the upper topology on it.
+        pub(super) fn on_base<U: Model<Config: Configure>, D: Visitor>(
+            mut self,
+            visitor: D,
+        ) -> Result<D::Output, CatalogError> {
+            let entry = self.catalog.entry(self.name)?;
+            let Factory::OnBase(default, _) = entry.factory else { return self.alone(entry.name, visitor) };
+            let name = take(&mut self.pairs, "base").unwrap_or(default);
+            let base = self.catalog.entry(name)?;
+            if !base.can_carry() {
+                return Err(CatalogError::NoBase { topology: self.name.into(), base: name.into() });
+            }
+            let upper = configure::<U::Config>(&mut self.pairs)?;
+            self.known.extend(base.settings().iter().map(|setting| setting.key));
+            self.alone(name, OnBase::<U, D> { upper, visitor, of: PhantomData })
+        }
+    }
+
+    /// Waits for the type of the base, to put the upper topology on it.
+    struct OnBase<U: Model, D> {
+        upper: U::Config,
+        visitor: D,
+        of: PhantomData<U>,
+    }
+
+    impl<U: Model, D: Visitor> Visitor for OnBase<U, D> {
+        type Output = D::Output;
+        fn visit<B: Model>(self, base: B::Config, overlay: Overlay) -> D::Output {
+            self.visitor.visit::<Layer<U, B>>((self.upper, base), overlay)
+        }
     }
 }

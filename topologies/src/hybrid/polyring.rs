@@ -20,13 +20,16 @@
 //!   member of a ring of r its r-th part of the ring's keys, with a first child all of its parent's.
 //! - **Broadcast**: N − 1 copies and no duplicates.
 //!
-//! **Not healed**: a center that was cut in two stays two polyrings (only a member that is left alone goes back);
-//! there are no clusters yet, so a peer that is gone cuts off those around it until it is replaced.
+//! **Not healed**: a center that was cut in two stays two polyrings; only who is left alone goes back, and who made
+//! itself the center because nobody answered. When the whole center goes at once, its heirs do not know each other
+//! and make one polyring each. There are no clusters yet: a peer that is gone cuts off those around it until it is
+//! replaced.
 //!
 //! **Attacks.** Places are only taken from a ring's allocator, who is known by its session; others who assign are
 //! blamed. An allocator can cheat those around it: parents are trusted, as everywhere in the source.
 
 mod ideal;
+mod joining;
 mod orphans;
 mod path;
 mod placing;
@@ -37,7 +40,7 @@ mod standing;
 mod tests;
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Down, Event, Ticket, Via};
@@ -121,6 +124,8 @@ pub enum Message {
         path: Path,
         /// Of the ring's members and the elders.
         digest: u64,
+        /// The nearest level with room around the asker.
+        room: u8,
     },
     /// "It is", or "I am there"; answers `Refresh` and `Probe`.
     Fresh,
@@ -133,8 +138,10 @@ pub enum Message {
         /// The level.
         level: u8,
     },
-    /// To an allocator: "I am not in your ring (any longer)".
-    Quit,
+    /// To the sibling that would inherit: "our parent is gone".
+    Missing,
+    /// To somebody who thinks otherwise: "this is where I stand", or nowhere.
+    Quit(Option<Path>),
 }
 
 /// The timers.
@@ -194,7 +201,8 @@ struct Stand {
     path: Path,
     /// `None` in the center, and for an orphan.
     parent: Option<Guid>,
-    /// Peers around the parent, to turn to when it is gone.
+    /// Peers around the parent, to turn to when it is gone. In the center there are none, but for an heir that found
+    /// nobody and made itself the center: those it still looks for.
     elders: Vec<Guid>,
     /// The own ring, this node included.
     ring: Ring,
@@ -209,12 +217,22 @@ struct Quest {
     redirects: u8,
 }
 
+/// Somebody is asked for a sign of life, because another acts as if it were gone.
+#[derive(Debug)]
+struct Probe {
+    ticket: Ticket,
+    /// Who has no right to, if it is there.
+    usurper: Option<Guid>,
+}
+
 /// An orphan's state.
 #[derive(Debug)]
 struct Orphan {
     since: Time,
     /// How often the parent's place was asked for.
     claims: usize,
+    /// How many questions in a row nobody answered.
+    unheard: usize,
 }
 
 /// One node's part of a polyring.
@@ -241,8 +259,13 @@ pub struct Polyring {
     /// Neighbors whose wire broke and that are dialed again.
     redialed: Vec<Guid>,
     refreshing: Option<Ticket>,
-    /// Who is asked for a sign of life, because an heir wants its place.
-    probing: Option<(Ticket, Guid)>,
+    /// Neighbors that compared their ring since this node last did; at most all of them.
+    heard: BTreeSet<Guid>,
+    /// Which of the known peers is asked next for any place.
+    tries: usize,
+    probing: Option<Probe>,
+    /// Who assigned places that are another's to give, and since when it knows better.
+    warned: Option<(Guid, Time)>,
 }
 
 impl Polyring {
@@ -311,25 +334,27 @@ impl Topology for Polyring {
         above.chain(beside).chain(stand.children.members().map(role(Role::Child))).collect()
     }
 
+    /// An orphan claims no place, nor who is alone in the center and looks for others: theirs may have been given to
+    /// somebody else.
     fn addresses(&self) -> Vec<Path> {
-        self.path().cloned().into_iter().collect()
+        let lasting = self.orphan.is_none() && self.lookouts().is_empty();
+        self.path().filter(|_| lasting).cloned().into_iter().collect()
     }
 
-    /// Nobody may claim the place of somebody this node knows to stand there. Of places elsewhere it knows nothing;
-    /// it does not use what it is told of them either.
+    /// Nobody may claim this node's place, nor one that this node gave to somebody else. Of other places it does not
+    /// know whose they are by now; what is said of them here is not used either.
     fn admits(&self, guid: Guid, address: &Path, _: &[u8]) -> bool {
-        let Some(stand) = &self.stand else { return true };
-        let (level, common) = (stand.path.level(), stand.path.common(address));
-        let holder = if common == level && address.level() == level {
-            Some(self.me)
-        } else if common + 1 == level && address.level() == level {
-            stand.ring.get(address.last())
-        } else if common == level && address.level() == level + 1 {
+        // An orphan's own place may be another's by now, and its children's too.
+        let Some(stand) = self.stand.as_ref().filter(|_| self.orphan.is_none()) else { return true };
+        let around = address.level() == stand.path.level() + 1 && address.common(&stand.path) == stand.path.level();
+        let assigned = if around {
             stand.children.get(address.last())
+        } else if address.level() == 1 && self.allocator() == Some(self.me) {
+            stand.ring.get(address.last())
         } else {
-            None
+            (*address == stand.path).then_some(self.me)
         };
-        holder.is_none_or(|holder| holder == guid)
+        assigned.is_none_or(|holder| holder == guid)
     }
 
     fn route(&self, query: &Query<'_, Self>, route: &mut Route) {
@@ -355,6 +380,8 @@ const MAX_RESTING: usize = 64;
 const MAX_REDIRECTS: u8 = 4 * MAX_DEPTH as u8;
 /// How often an heir asks for its parent's place before it gives up.
 const MAX_CLAIMS: usize = 10;
+/// How many unanswered questions in a row tell an heir that the whole center is gone: all elders and seeds in turn.
+const MAX_UNHEARD: usize = ELDERS + MAX_SEEDS;
 /// How often a ring is compared with its allocator's. A guess: what was missed is then made good.
 const REFRESH: Duration = Duration::from_secs(30);
 /// How soon a place is asked for again. A guess, longer than most round trips.

@@ -7,21 +7,22 @@
 use crate::engine::Slot;
 use crate::engine::desk::Desk;
 use crate::engine::io::Dialer;
-use crate::engine::peers::{self, Link};
+use crate::engine::peers::{self, APPLICATION, Link};
 use crate::engine::state::State;
 use crate::engine::turn::{Todo, Turn};
-use crate::overlay::Standing;
+use crate::overlay::{Claim, Standing};
 use crate::topology::Topology;
-use crate::topology::context::Context;
-use crate::topology::event::Event;
+use crate::topology::event::{Down, Event};
 use crate::topology::question::Lane;
-use crate::wire::frame::{Body, Goodbye, Offer, Proof, Shared};
+use crate::wire::Frame;
+use crate::wire::frame::{Body, Goodbye, MAX_PROOFS, Offer, Proof, Shared};
 use crate::{Guid, Time};
 
 /// How many versions a peer may list.
 const MAX_PROTOCOLS: usize = 32;
-/// How many offers a peer may make on one session.
-const MAX_OFFERS: u32 = 256;
+/// How many offers a peer may make on one session at once, and then one more each second: each costs a proof for every
+/// overlay here.
+const MAX_OFFERS: u64 = 64;
 
 impl<T: Topology> Turn<'_, T> {
     /// Offers all overlays the session does not carry yet.
@@ -44,14 +45,20 @@ impl<T: Topology> Turn<'_, T> {
             return;
         }
         peer.offer = Some((nonce, slots));
+        peer.offered = self.now;
+        self.node.arm(&guid);
         self.say(guid, Body::Offer(Offer { nonce, proofs }));
     }
 
     /// An overlay was attached: every session is offered it.
     pub(in crate::engine) fn offer_anew(&mut self) {
         for guid in self.node.peers.guids() {
-            if matches!(self.node.peers.get(&guid).map(|p| p.link), Some(Link::Open(wire)) if wire.agreed) {
-                self.offer(guid);
+            let Some(peer) = self.node.peers.get_mut(&guid) else { continue };
+            match peer.link {
+                Link::Open(wire) if wire.agreed => self.offer(guid),
+                // One handshake after the other.
+                Link::Open(_) => peer.owes_offer = true,
+                Link::None | Link::Dialing => {}
             }
         }
     }
@@ -75,6 +82,7 @@ impl<T: Topology> Turn<'_, T> {
             epoch: state.epoch.into(),
             standing: state.standing,
             lanes,
+            credit: desk.node.settings.credit_bytes,
             protocols: state.protocols.clone(),
             membership,
         })
@@ -85,8 +93,9 @@ impl<T: Topology> Turn<'_, T> {
         let me = self.node.me;
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
         let Link::Open(wire) = peer.link else { return };
-        peer.offers += 1;
-        if peer.offers > MAX_OFFERS || offer.proofs.len() > self.node.settings.overlays {
+        peer.offers = peer.offers.saturating_add(1);
+        let allowed = MAX_OFFERS + self.now.since(wire.since).as_secs();
+        if u64::from(peer.offers) > allowed || offer.proofs.len() > MAX_PROOFS {
             return self.drop_peer(guid);
         }
         let expected: Vec<(Slot, Proof)> = (self.overlays.iter().flatten())
@@ -104,6 +113,8 @@ impl<T: Topology> Turn<'_, T> {
         let nothing = shared.is_empty() && !wire.agreed;
         if let Some(peer) = self.node.peers.get_mut(&guid) {
             peer.accepted = Some((offer.nonce, slots));
+            peer.offered = self.now;
+            self.node.arm(&guid);
         }
         self.say(guid, Body::Accept { nonce: offer.nonce, shared });
         if nothing {
@@ -166,21 +177,28 @@ impl<T: Topology> Turn<'_, T> {
         if theirs.tag == 0 || !self.proves(slot, guid, &theirs, nonce) {
             return false;
         }
+        if theirs.protocols.len() > MAX_PROTOCOLS {
+            return false;
+        }
         let dialed = self.node.peers.get(&guid).map(|p| p.link);
         let Some((topology, mut desk)) = self.open(slot) else { return false };
         let Some(protocol) = common(&desk.state.protocols, &theirs.protocols, dialed) else { return false };
-        let mut standing = theirs.standing;
+        let (mut standing, mut until) = (theirs.standing, Time::MAX);
+        let lanes = desk.state.lanes | APPLICATION;
         let authority = matches!(desk.state.name.admission(), crate::Admission::Authority(_));
         if authority || theirs.membership.is_some() {
             let Some(claim) = check(topology, &mut desk, guid, theirs.membership.as_deref(), now) else {
                 return false;
             };
-            standing = claim;
+            standing = claim.standing;
+            until = claim.grant.map_or(Time::MAX, |grant| Time::from_secs(grant.expires));
         }
         let Some(peer) = desk.node.peers.get_mut(&guid) else { return false };
         let overlay = peer.overlay_entry(slot);
         overlay.their_tag = theirs.tag;
-        overlay.theirs = theirs.lanes;
+        overlay.theirs = theirs.lanes & lanes;
+        overlay.credit = theirs.credit;
+        overlay.until = until;
         overlay.member = standing == Standing::Member;
         overlay.protocol = protocol;
         true
@@ -190,34 +208,34 @@ impl<T: Topology> Turn<'_, T> {
     fn overlay_up(&mut self, slot: Slot, guid: Guid) {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
         peer.overlay_entry(slot).agreed = true;
-        let waiting = core::mem::take(&mut peer.waiting);
-        let (now, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(s, _)| *s == slot);
-        peer.queued = rest.iter().map(|(_, frame)| frame.charge() as usize).sum();
-        peer.waiting = rest;
+        let waiting = peer.waiting.take(|s| s == slot);
         let Some((_, mut desk)) = self.open(slot) else { return };
         desk.say_interest(guid);
         desk.settle_lanes(guid);
-        for (_, frame) in now {
+        for (slot, frame) in waiting {
             // Its time-out began with the dial; the answer is timed from here.
-            if desk.send(guid, frame.body, frame.payload).is_err() {
-                desk.state.metrics.dropped += 1;
+            let Frame { body, payload, .. } = frame;
+            if desk.send(guid, body.clone(), payload.clone()).is_err() {
+                let frame = Frame { tag: 0, contacts: Vec::new(), body, payload };
+                desk.ws.todo.push_back(Todo::Undelivered { slot, peer: guid, frame });
             }
         }
     }
 
-    /// The first handshake is done. Whoever waits for an overlay the two do not share waits in vain.
+    /// A handshake is done. Whoever waits for an overlay the two do not share waits in vain, unless another is under
+    /// way.
     fn agreed(&mut self, guid: Guid) {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
         let Link::Open(wire) = &mut peer.link else { return };
         let first = !core::mem::replace(&mut wire.agreed, true);
         let conn = wire.conn;
-        let waiting = core::mem::take(&mut peer.waiting);
-        for (_, frame) in &waiting {
-            peer.queued = peer.queued.saturating_sub(frame.charge() as usize);
+        if core::mem::take(&mut peer.owes_offer) {
+            self.offer(guid);
         }
-        for (slot, frame) in waiting {
-            self.ws.todo.push_back(Todo::Undelivered { slot, peer: guid, frame });
+        if self.node.peers.get(&guid).is_some_and(|p| p.settling()) {
+            return self.rest(guid);
         }
+        self.fail_waiting(guid);
         self.give_up_unshared(guid);
         let nothing = self.node.peers.get(&guid).is_some_and(|p| p.overlays.iter().all(|o| !o.agreed));
         if first && nothing {
@@ -228,15 +246,18 @@ impl<T: Topology> Turn<'_, T> {
     }
 
     /// Interest in a peer that turned out not to be in the overlay ends.
-    pub(super) fn give_up_unshared(&mut self, guid: Guid) {
+    fn give_up_unshared(&mut self, guid: Guid) {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
         let mut told = Vec::new();
         for overlay in peer.overlays.iter_mut().filter(|o| !o.agreed) {
-            told.push((overlay.slot, core::mem::take(&mut overlay.required)));
+            let (required, up) = (core::mem::take(&mut overlay.required), core::mem::take(&mut overlay.up));
+            told.push((overlay.slot, required & !up, up));
         }
-        for (slot, lanes) in told {
+        for (slot, failed, down) in told {
             if let Some((_, mut desk)) = self.open(slot) {
-                peers::lanes(lanes).for_each(|lane| desk.tell(lane, Event::DialFailed { peer: guid }));
+                let why = Down::Left;
+                peers::lanes(failed).for_each(|lane| desk.tell(lane, Event::DialFailed { peer: guid }));
+                peers::lanes(down).for_each(|lane| desk.tell(lane, Event::PeerDown { peer: guid, why }));
             }
         }
     }
@@ -251,29 +272,29 @@ impl<T: Topology> Turn<'_, T> {
 
 /// Checks a peer's membership and tells the topology where it stands. `None` if anything is wrong.
 fn check<T: Topology>(
-    topology: &mut T,
+    topology: &T,
     desk: &mut Desk<'_, T>,
     guid: Guid,
     membership: Option<&crate::Membership>,
     now: Time,
-) -> Option<Standing> {
+) -> Option<Claim> {
     let verified = membership.map(|m| m.verify(&desk.state.name, guid, &*desk.node.verifier, now));
     let Some(Ok(claim)) = verified else {
         desk.blame(guid, "a membership that does not hold");
         return None;
     };
     if desk.state.powers.assigned && !claim.addresses.is_empty() {
-        let addresses = match postcard::take_from_bytes::<Vec<T::Address>>(&claim.addresses) {
-            Ok((addresses, [])) => addresses,
-            _ => Vec::new(),
+        let Ok((addresses, [])) = postcard::take_from_bytes::<Vec<T::Address>>(&claim.addresses) else {
+            desk.blame(guid, "addresses that do not decode");
+            return None;
         };
         if !addresses.iter().all(|a| topology.admits(guid, a, &claim.proof)) {
             desk.blame(guid, "an address it was not given");
             return None;
         }
-        topology.handle(Event::Addresses { peer: guid, addresses }, &mut Context::new(desk, Lane::TOP));
+        desk.tell(Lane::TOP, Event::Addresses { peer: guid, addresses });
     }
-    Some(claim.standing)
+    Some(claim)
 }
 
 /// The proof that `sender` is in the overlay, shown to `receiver` on one connection.
@@ -287,7 +308,8 @@ fn prove<T: Topology>(
 ) -> Proof {
     let mut hasher = blake3::Hasher::new_keyed(&state.proof_key);
     hasher.update(exporter).update(&sender.0).update(&receiver.0);
-    hasher.update(&[u8::from(dialer == Dialer::Me)]).update(&nonce.to_le_bytes()).update(&state.id.0);
+    hasher.update(&[u8::from(dialer == Dialer::Me)]).update(&nonce.to_le_bytes());
+    hasher.update(&state.id.0).update(&[state.epoch]);
     let mut proof = Proof::default();
     proof.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     proof

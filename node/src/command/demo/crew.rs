@@ -18,7 +18,7 @@ use crate::running::DRAIN;
 
 /// What every node takes part in. The tree is for its subscribers only.
 const OVERLAYS: [&str; 4] =
-    ["find=chord", "announce=hyparview-plumtree", "stream=scribe,base=chord,everyone=no", "paths=polyring"];
+    ["find=chord", "announce=hyparview-plumtree", "stream=scribe,base=chord,everyone=no", "paths=polyring,width=16"];
 /// How long overlays may take to stand, on a loaded machine.
 pub(super) const WITHIN: Duration = Duration::from_secs(25);
 /// Topologies need not say everything that changes, so they are asked now and then.

@@ -61,25 +61,25 @@ impl Numbered {
     }
 
     /// Who stands at a path, if it is taken.
-    fn at(&self, path: &Path) -> Option<usize> {
+    pub(super) fn at(&self, path: &Path) -> Option<usize> {
         let fits = path.level() <= self.depth && path.coordinates().iter().all(|&at| (at as usize) < self.width);
         let within = |sum: usize, &at: &u32| sum * self.width + at as usize;
         let number = fits.then(|| self.number((path.level(), path.coordinates().iter().fold(0, within))))?;
         (number < self.peers).then_some(number)
     }
 
-    fn parent(&self, number: usize) -> Option<usize> {
+    pub(super) fn parent(&self, number: usize) -> Option<usize> {
         let (level, within) = self.spot(number);
         (level > 1).then(|| self.number((level - 1, within / self.width)))
     }
 
-    fn ring(&self, number: usize) -> Range<usize> {
+    pub(super) fn ring(&self, number: usize) -> Range<usize> {
         let (level, within) = self.spot(number);
         let first = self.number((level, within - within % self.width));
         first..(first + self.width).min(self.peers)
     }
 
-    fn children(&self, number: usize) -> Range<usize> {
+    pub(super) fn children(&self, number: usize) -> Range<usize> {
         let (level, within) = self.spot(number);
         let first = if level < self.depth { self.number((level + 1, within * self.width)) } else { self.peers };
         first.min(self.peers)..first.saturating_add(self.width).min(self.peers)

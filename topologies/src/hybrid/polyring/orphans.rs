@@ -10,7 +10,8 @@ use polymorph_core::topology::event::Change;
 use polymorph_core::topology::question::Hold;
 
 use super::{
-    AWAIT_HEIR, MAX_CLAIMS, MAX_RESTING, Message, Orphan, PAGE, Path, Polyring, REST, RETRY, Ring, Stand, Timer, Wish,
+    AWAIT_HEIR, MAX_CLAIMS, MAX_RESTING, MAX_UNHEARD, Message, Orphan, PAGE, Path, Polyring, REST, RETRY, Ring, Stand,
+    Timer, Wish,
 };
 
 /// A place an heir leaves behind, for its own heir, and those who were around it.
@@ -47,35 +48,78 @@ impl Polyring {
 
     /// Takes a peer out of all tables.
     pub(super) fn gone(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
-        let assigns = self.allocator();
-        let Some(stand) = &mut self.stand else { return };
-        let beside = if peer == self.me { None } else { stand.ring.remove(&peer) };
-        let around = stand.children.remove(&peer);
-        let above = stand.parent.take_if(|parent| *parent == peer).is_some();
-        if beside.is_none() && around.is_none() && !above {
-            return;
+        let known = [self.gone_around(peer, cx), self.gone_beside(peer, cx), self.gone_above(peer, cx)];
+        if known.contains(&true) {
+            self.offer.take_if(|(heir, _)| *heir == peer);
+            self.settle_gone(peer, cx);
         }
+    }
+
+    /// A peer says where it stands. If that is not where this node thinks, it is gone from there.
+    pub(super) fn quit(&mut self, peer: Guid, place: Option<&Path>, cx: &mut Context<'_, Self>) {
+        let Some(stand) = &self.stand else { return };
+        let differs = |known: Option<Path>| known.is_some_and(|known| Some(&known) != place);
+        let beside = differs(stand.ring.coordinate_of(&peer).map(|at| stand.path.beside(at)));
+        let around = differs(stand.children.coordinate_of(&peer).and_then(|at| stand.path.child(at)));
+        let gone = [around && self.gone_around(peer, cx), beside && self.gone_beside(peer, cx)];
+        if gone.contains(&true) {
+            self.settle_gone(peer, cx);
+        }
+    }
+
+    fn settle_gone(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
         self.let_go(peer, cx);
-        self.offer.take_if(|(heir, _)| *heir == peer);
-        if let Some(coordinate) = around {
-            self.vacate(coordinate, peer, Level::Around, cx);
-        }
-        if let Some(coordinate) = beside {
-            if self.allocator() == Some(self.me) {
-                self.vacate(coordinate, peer, Level::Beside, cx);
-            }
-            if self.allocator() != assigns {
-                // Another one assigns now, and does not know yet how much room there is here.
-                self.said_room = None;
-            }
-        }
-        if above && self.orphan.is_none() {
-            self.orphan = Some(Orphan { since: cx.now(), claims: 0 });
-            // The allocator of the vacant place must have noticed too: a moment's grace for that.
-            cx.set(Timer::Retry, RETRY / 4);
-        }
         self.ring_changed(cx);
         self.consider_offer(cx);
+    }
+
+    /// A child is gone; whether it was one.
+    pub(super) fn gone_around(&mut self, peer: Guid, cx: &mut Context<'_, Self>) -> bool {
+        let coordinate = self.stand.as_mut().and_then(|stand| stand.children.remove(&peer));
+        if let Some(coordinate) = coordinate {
+            self.vacate(coordinate, peer, Level::Around, cx);
+        }
+        coordinate.is_some()
+    }
+
+    /// A ring mate is gone; whether it was one.
+    fn gone_beside(&mut self, peer: Guid, cx: &mut Context<'_, Self>) -> bool {
+        let assigned = self.allocator();
+        let other = Some(peer).filter(|peer| *peer != self.me);
+        let coordinate = self.stand.as_mut().zip(other).and_then(|(stand, peer)| stand.ring.remove(&peer));
+        let Some(coordinate) = coordinate else { return false };
+        if self.allocator() == Some(self.me) {
+            self.vacate(coordinate, peer, Level::Beside, cx);
+        }
+        if self.allocator() != assigned {
+            // Another one assigns now. It does not know yet how much room there is here, and may have told of
+            // changes before it was believed.
+            self.said_room = None;
+            self.set(Timer::Refresh, RETRY, cx);
+        }
+        self.alert_heir(cx);
+        true
+    }
+
+    /// The parent is gone; whether it was it.
+    fn gone_above(&mut self, peer: Guid, cx: &mut Context<'_, Self>) -> bool {
+        let parent = self.stand.as_mut().and_then(|stand| stand.parent.take_if(|parent| *parent == peer));
+        if parent.is_some() && self.orphan.is_none() {
+            self.orphan = Some(Orphan { since: cx.now(), claims: 0, unheard: 0 });
+            cx.change(Change::Addresses);
+            // The allocator of the vacant place must have noticed too: a moment's grace for that.
+            cx.set(Timer::Retry, RETRY / 4);
+            self.alert_heir(cx);
+        }
+        parent.is_some()
+    }
+
+    /// Silence is noticed by one sooner, by another later: an orphan sees to it that the heir is not the last.
+    fn alert_heir(&self, cx: &mut Context<'_, Self>) {
+        let heir = self.stand.as_ref().filter(|_| self.orphan.is_some()).and_then(|stand| stand.ring.lowest());
+        if let Some(heir) = heir.filter(|heir| *heir != self.me) {
+            let _ = cx.send(heir, Message::Missing);
+        }
     }
 
     /// Tells a ring that somebody is gone, and keeps the place for its heir.
@@ -83,10 +127,7 @@ impl Polyring {
         let Some(stand) = &self.stand else { return };
         let (ring, place) = match level {
             Level::Around => (&stand.children, stand.path.child(coordinate)),
-            Level::Beside => {
-                let path = stand.path.parent().map_or(Some(Path::center(coordinate)), |path| path.child(coordinate));
-                (&stand.ring, path)
-            }
+            Level::Beside => (&stand.ring, Some(stand.path.beside(coordinate))),
         };
         for member in ring.others(self.me) {
             let _ = cx.send(member, Message::Gone { coordinate, member: peer });
@@ -107,10 +148,13 @@ impl Polyring {
         let (Some(stand), Some(orphan)) = (&self.stand, &mut self.orphan) else { return };
         let Some(vacant) = stand.path.parent() else { return };
         let heir = stand.ring.lowest() == Some(self.me);
-        if heir && stand.elders.is_empty() && vacant.level() == 1 {
-            // The parent was alone in the center, so there is nobody to ask: this node is the center now.
-            let taken = [vacant.last()];
-            return self.take_stand(self.me, vacant, Vec::new(), &taken, cx);
+        let alone =
+            stand.elders.is_empty() || orphan.unheard >= MAX_UNHEARD.min(2 * (stand.elders.len() + self.seeds.len()));
+        if heir && alone && vacant.level() == 1 {
+            // The parent was alone in the center, or all of it is gone: this node is the center now. If others are
+            // there after all, it goes back to them when it finds them.
+            let (taken, elders) = ([vacant.last()], stand.elders.clone());
+            return self.take_stand(self.me, vacant, elders, &taken, cx);
         }
         if heir && orphan.claims < MAX_CLAIMS && !stand.elders.is_empty() {
             let whom = stand.elders[orphan.claims % stand.elders.len()];
@@ -152,6 +196,7 @@ impl Polyring {
         stand.parent = Some(heir);
         stand.elders = elders;
         cx.cancel(Timer::Retry);
+        cx.change(Change::Addresses);
         self.ring_changed(cx);
     }
 
@@ -183,30 +228,31 @@ impl Polyring {
         (Stand { path, parent, elders, ring, children }, estate)
     }
 
-    /// Tells the new children of their parent, and the own heir of its place.
+    /// Tells the own heir of its place, and the new children of their parent.
     pub(super) fn hand_down(&mut self, estate: Estate, cx: &mut Context<'_, Self>) {
+        let Estate { path, around } = estate;
+        let elders = self.elders_around();
+        let Some(stand) = &self.stand else { return };
+        let heir = around.lowest();
+        if let Some(heir) = heir {
+            // Before it hears where its parent stands now, else it would take that for a move of its old place.
+            let place = Message::Stand { path: path.clone(), elders, taken: stand.children.coordinates() };
+            let _ = cx.send(heir, place);
+            for page in stand.children.pages(PAGE) {
+                let _ = cx.send(heir, Message::Members(page));
+            }
+        }
         self.tell_children(cx);
         let Some(stand) = &self.stand else { return };
-        let Some(heir) = estate.around.lowest() else {
-            let gone = Message::Gone { coordinate: estate.path.last(), member: self.me };
-            for child in stand.children.members() {
-                let _ = cx.send(child, gone.clone());
-            }
-            return cx.change(Change::Range);
+        let coordinate = path.last();
+        let news = match heir {
+            Some(heir) => Message::Members(vec![(coordinate, heir)]),
+            None => Message::Gone { coordinate, member: self.me },
         };
-        let place = Message::Stand {
-            path: estate.path.clone(),
-            elders: self.elders_around(),
-            taken: stand.children.coordinates(),
-        };
-        let _ = cx.send(heir, place);
-        for page in stand.children.pages(PAGE) {
-            let _ = cx.send(heir, Message::Members(page));
+        for child in stand.children.members().filter(|&child| Some(child) != heir) {
+            let _ = cx.send(child, news.clone());
         }
-        for child in stand.children.others(heir) {
-            let _ = cx.send(child, Message::Members(vec![(estate.path.last(), heir)]));
-        }
-        for former in estate.around.others(heir) {
+        for (heir, former) in heir.into_iter().flat_map(|heir| around.others(heir).map(move |former| (heir, former))) {
             let _ = cx.send(former, Message::Handed { heir });
         }
     }

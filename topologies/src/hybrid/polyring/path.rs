@@ -61,6 +61,16 @@ impl Path {
         Self::try_from(coordinates).ok()
     }
 
+    /// The place at `coordinate` of the same ring.
+    #[must_use]
+    pub fn beside(&self, coordinate: u32) -> Self {
+        let mut coordinates = self.0.clone();
+        if let Some(last) = coordinates.last_mut() {
+            *last = coordinate;
+        }
+        Self(coordinates)
+    }
+
     /// The place this one's ring lies around; `None` in the center.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {

@@ -24,7 +24,13 @@ impl Polyring {
             Message::Join(Wish::Anywhere) => self.place_anywhere(from, cx),
             Message::Join(Wish::Around) => self.place_around(from, cx),
             Message::Join(Wish::Place(path)) => self.place_at(from, &path, cx),
-            Message::Refresh { path, digest } => self.compare(from, &path, digest),
+            Message::Refresh { path, digest, room } => {
+                if self.knows(&from) {
+                    self.heard.insert(from);
+                    self.note_room(from, room, cx);
+                }
+                self.compare(from, &path, digest)
+            }
             _ => {
                 cx.blame(from, "a call that is no question");
                 Message::Refused(Refusal::Later)
@@ -79,6 +85,8 @@ impl Polyring {
         let Some(stand) = &self.stand else { return Message::Refused(Refusal::Later) };
         let holder = match place.parent() {
             None if stand.path.level() == 1 && stand.ring.lowest() == Some(self.me) => stand.ring.get(place.last()),
+            // The place of who assigns it.
+            None if stand.path.level() == 1 && stand.ring.get(place.last()) == self.allocator() => self.allocator(),
             None => return self.send_on(place, self.allocator()),
             Some(around) if around == stand.path => stand.children.get(place.last()),
             Some(around) => {
@@ -110,9 +118,7 @@ impl Polyring {
         if holder == self.me {
             return Message::Refused(Refusal::Taken);
         }
-        if self.probing.is_none() {
-            self.probing = Some((cx.call(holder, Message::Probe), holder));
-        }
+        self.probe(holder, None, cx);
         Message::Refused(Refusal::Later)
     }
 
@@ -185,8 +191,31 @@ impl Polyring {
         Message::Stand { path: place, elders, taken: ring.coordinates() }
     }
 
+    /// Speaks to those this node gave places to and that have not compared since the last time: whoever does not
+    /// stand there any longer, or never knew, says so.
+    pub(super) fn ask_silent(&mut self, cx: &mut Context<'_, Self>) {
+        let heard = core::mem::take(&mut self.heard);
+        let Some(stand) = &self.stand else { return };
+        for child in stand.children.members().filter(|child| !heard.contains(child)) {
+            let _ = cx.send(child, Message::Above { path: stand.path.clone(), elders: self.said_elders.clone() });
+        }
+        if stand.path.level() == 1 && stand.ring.lowest() == Some(self.me) {
+            for member in stand.ring.others(self.me).filter(|member| !heard.contains(member)) {
+                let _ = cx.send(member, Message::Members(Vec::new()));
+            }
+        }
+    }
+
+    /// A ring mate or child says where there is room around it.
+    pub(super) fn note_room(&mut self, from: Guid, level: u8, cx: &mut Context<'_, Self>) {
+        // Nobody has room on its own level or above.
+        let nearest = self.path().map_or(0, Path::level) + 1;
+        self.rooms.insert(from, level.max(nearest as u8));
+        self.say_room(cx);
+    }
+
     /// The nearest level with room around this node.
-    fn room(&self) -> u8 {
+    pub(super) fn room(&self) -> u8 {
         let Some(stand) = &self.stand else { return NOWHERE };
         let level = stand.path.level();
         if level >= self.config.depth {

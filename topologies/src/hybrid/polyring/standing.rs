@@ -1,64 +1,13 @@
-//! A node's own place: asking for one, taking it, being moved, and hearing who else stands in the rings it knows.
-
-use core::time::Duration;
+//! A node's own place: taking it, being moved, and hearing who else stands in the rings it knows.
 
 use polymorph_core::Guid;
 use polymorph_core::topology::context::Context;
-use polymorph_core::topology::event::{CallId, Change, Ticket};
+use polymorph_core::topology::event::{CallId, Change};
 use polymorph_core::topology::question::Hold;
 
-use super::{
-    Config, ELDERS, JITTER, MAX_REDIRECTS, MAX_SEEDS, MAX_WIDTH, Message, PAGE, Path, Polyring, Quest, REFRESH, RETRY,
-    RETRY_FULL, Refusal, Ring, Stand, Timer, Wish,
-};
+use super::{ELDERS, MAX_WIDTH, Message, PAGE, Path, Polyring, Probe, RETRY, Ring, Stand, Timer, Wish};
 
 impl Polyring {
-    pub(super) fn outside(me: Guid, config: Config) -> Self {
-        Self {
-            me,
-            config,
-            seeds: Vec::new(),
-            stand: None,
-            quest: None,
-            orphan: None,
-            offer: None,
-            rooms: Default::default(),
-            said_room: None,
-            said_elders: Vec::new(),
-            resting: Vec::new(),
-            giver: None,
-            redialed: Vec::new(),
-            refreshing: None,
-            probing: None,
-        }
-    }
-
-    pub(super) fn join(&mut self, seeds: Vec<Guid>, cx: &mut Context<'_, Self>) {
-        self.seeds = seeds.into_iter().filter(|&seed| seed != self.me).take(MAX_SEEDS).collect();
-        self.set(Timer::Refresh, REFRESH, cx);
-        if let Some(stand) = &self.stand {
-            // Tables that are there already, from a world that saw everybody, are kept. Links to siblings open when
-            // they are used: with the others they are what notices a departure.
-            let beside = stand.ring.others(self.me).filter(|_| stand.path.level() == 1);
-            let held = stand.parent.into_iter().chain(stand.children.members()).chain(beside);
-            held.for_each(|peer| cx.want(peer, Hold::Required));
-            self.said_elders = self.elders_around();
-        } else if self.seeds.is_empty() {
-            let ring = Ring::of(0, self.me);
-            let children = Ring::default();
-            self.stand = Some(Stand { path: Path::center(0), parent: None, elders: Vec::new(), ring, children });
-            cx.change(Change::Addresses);
-            cx.change(Change::Range);
-        } else {
-            self.seek(cx);
-        }
-    }
-
-    pub(super) fn set(&self, timer: Timer, base: Duration, cx: &mut Context<'_, Self>) {
-        let after = cx.jitter(base, JITTER);
-        cx.set(timer, after);
-    }
-
     /// Whether a peer is in this node's tables.
     pub(super) fn knows(&self, peer: &Guid) -> bool {
         self.stand.as_ref().is_some_and(|stand| {
@@ -76,75 +25,6 @@ impl Polyring {
     pub(super) fn elders_around(&self) -> Vec<Guid> {
         let Some(stand) = &self.stand else { return Vec::new() };
         stand.parent.into_iter().chain(stand.ring.others(self.me)).take(ELDERS).collect()
-    }
-
-    /// Asks for a place: the next step of whoever has none, or not a lasting one.
-    pub(super) fn seek(&mut self, cx: &mut Context<'_, Self>) {
-        if self.quest.is_some() {
-            return;
-        }
-        if self.orphan.is_some() {
-            return self.seek_parent(cx);
-        }
-        let too_deep = self.path().is_some_and(|path| path.level() > self.config.depth);
-        if self.stand.is_none() || too_deep {
-            self.seek_anywhere(cx);
-        }
-    }
-
-    /// Asks a peer outside of what lies around this node for any place.
-    pub(super) fn seek_anywhere(&mut self, cx: &mut Context<'_, Self>) {
-        let elders = self.stand.iter().flat_map(|stand| stand.elders.iter().chain(stand.parent.iter()));
-        let known: Vec<Guid> = elders.chain(&self.seeds).copied().filter(|peer| *peer != self.me).collect();
-        if known.is_empty() {
-            return self.set(Timer::Retry, RETRY_FULL, cx);
-        }
-        let whom = known[cx.pick(known.len())];
-        self.ask(whom, Wish::Anywhere, 0, cx);
-    }
-
-    pub(super) fn ask(&mut self, whom: Guid, wish: Wish, redirects: u8, cx: &mut Context<'_, Self>) {
-        let ticket = cx.call(whom, Message::Join(wish.clone()));
-        self.quest = Some(Quest { ticket, wish, redirects });
-    }
-
-    pub(super) fn answered(&mut self, ticket: Ticket, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
-        if self.refreshing.take_if(|waiting| *waiting == ticket).is_some() {
-            return self.refreshed(from, message, cx);
-        }
-        if self.probing.take_if(|(waiting, _)| *waiting == ticket).is_some() {
-            return;
-        }
-        let Some(quest) = self.quest.take_if(|quest| quest.ticket == ticket) else { return };
-        match message {
-            Message::Stand { path, elders, taken } => self.take_stand(from, path, elders, &taken, cx),
-            Message::Elsewhere { ask, wish } if ask != self.me && quest.redirects < MAX_REDIRECTS => {
-                // A place is asked for as such wherever it leads; other wishes are narrowed on the way.
-                let wish = if matches!(quest.wish, Wish::Place(_)) { quest.wish } else { wish };
-                self.ask(ask, wish, quest.redirects + 1, cx);
-            }
-            Message::Elsewhere { .. } | Message::Refused(Refusal::Later) => self.set(Timer::Retry, RETRY, cx),
-            Message::Refused(Refusal::Full) => {
-                cx.notice("every place of the polyring is taken");
-                self.set(Timer::Retry, RETRY_FULL, cx);
-            }
-            Message::Refused(Refusal::Taken) => self.place_is_taken(cx),
-            _ => {
-                cx.blame(from, "an answer to another question");
-                self.set(Timer::Retry, RETRY, cx);
-            }
-        }
-    }
-
-    pub(super) fn unanswered(&mut self, ticket: Ticket, peer: Guid, cx: &mut Context<'_, Self>) {
-        self.refreshing.take_if(|waiting| *waiting == ticket);
-        if self.probing.take_if(|(waiting, _)| *waiting == ticket).is_some() {
-            // Its heir says it is gone, and it gives no sign of life.
-            self.gone(peer, cx);
-        }
-        if self.quest.take_if(|quest| quest.ticket == ticket).is_some() {
-            self.set(Timer::Retry, RETRY, cx);
-        }
     }
 
     /// A place was given to this node: its first, its parent's, another, or the one it has.
@@ -179,7 +59,7 @@ impl Polyring {
             }
             Some(old) => {
                 if let Some(allocator) = allocator.filter(|&peer| peer != self.me && peer != from) {
-                    let _ = cx.send(allocator, Message::Quit);
+                    let _ = cx.send(allocator, Message::Quit(Some(path.clone())));
                 }
                 Stand { ring: Ring::of(path.last(), self.me), path, parent, elders, children: old.children }
             }
@@ -245,6 +125,7 @@ impl Polyring {
     pub(super) fn let_go(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
         if !self.knows(&peer) {
             self.rooms.remove(&peer);
+            self.heard.remove(&peer);
             self.redialed.retain(|other| *other != peer);
             cx.unwant(peer);
             cx.change(Change::NeighborDown(peer));
@@ -265,31 +146,55 @@ impl Polyring {
                     self.take_stand(from, path, elders, &taken, cx);
                 }
             }
-            Message::Room { level } => {
-                // Nobody has room on its own level or above.
-                let nearest = self.path().map_or(0, |path| path.level()) + 1;
-                if self.knows(&from) {
-                    self.rooms.insert(from, level.max(nearest as u8));
-                    self.say_room(cx);
+            Message::Room { level } if self.knows(&from) => self.note_room(from, level, cx),
+            Message::Room { .. } => {}
+            Message::Missing => {
+                let parent =
+                    self.parent().filter(|_| self.stand.as_ref().is_some_and(|stand| stand.ring.contains(&from)));
+                if let Some(parent) = parent {
+                    self.probe(parent, None, cx);
                 }
             }
-            Message::Quit => self.gone(from, cx),
+            Message::Quit(place) => self.quit(from, place.as_ref(), cx),
             _ => cx.blame(from, "an answer without a question"),
         }
     }
 
-    /// Whether `from` may say who stands in this node's ring. Strangers that think so are told; members are blamed.
+    /// Whether `from` may say who stands in this node's ring. A stranger that thinks so is told. A member that does so
+    /// may have noticed first that the allocator is gone; if the allocator is there, it is blamed.
     fn is_entitled(&mut self, from: Guid, cx: &mut Context<'_, Self>) -> bool {
         if self.allocator() == Some(from) || self.giver == Some(from) {
             return from != self.me;
         }
-        let early = self.offer.as_ref().is_some_and(|(heir, _)| *heir == from);
-        if !self.knows(&from) {
-            let _ = cx.send(from, Message::Quit);
-        } else if !early && self.orphan.is_none() {
-            cx.blame(from, "it assigns places in a ring that is not its own");
+        // It may take this node for a child that it no longer is.
+        let _ = cx.send(from, Message::Quit(self.path().cloned()));
+        match self.allocator() {
+            Some(allocator) if allocator != self.me && self.knows(&from) => self.probe(allocator, Some(from), cx),
+            _ => {}
         }
         false
+    }
+
+    /// The allocator is there, and another assigns its places: it was told once, which is enough for whoever is only
+    /// mistaken.
+    pub(super) fn warn(&mut self, usurper: Guid, cx: &mut Context<'_, Self>) {
+        let now = cx.now();
+        match self.warned {
+            Some((peer, since)) if peer == usurper => {
+                if now.since(since) > RETRY {
+                    cx.blame(usurper, "it assigns places that are another's to give");
+                }
+            }
+            _ => self.warned = Some((usurper, now)),
+        }
+    }
+
+    /// Asks somebody for a sign of life, unless it or another is being asked.
+    pub(super) fn probe(&mut self, whom: Guid, usurper: Option<Guid>, cx: &mut Context<'_, Self>) {
+        if self.probing.is_none() {
+            let ticket = cx.call(whom, Message::Probe);
+            self.probing = Some(Probe { ticket, usurper });
+        }
     }
 
     fn members(&mut self, from: Guid, members: &[(u32, Guid)], cx: &mut Context<'_, Self>) {
@@ -300,6 +205,8 @@ impl Polyring {
         let Some(stand) = &mut self.stand else { return };
         let mut replaced = Vec::new();
         let mut new = Vec::new();
+        // Nobody stands at two places.
+        let mut moved = Vec::new();
         for &(coordinate, member) in members {
             // What it says of this node and of itself is known better.
             let known = coordinate == stand.path.last() || member == me || stand.parent == Some(member);
@@ -309,11 +216,15 @@ impl Polyring {
             if !stand.ring.contains(&member) {
                 new.push(member);
             }
+            moved.extend(Some(member).filter(|member| stand.children.contains(member)));
             replaced.extend(stand.ring.insert(coordinate, member));
         }
         for member in new {
             cx.want(member, Hold::Required);
             cx.change(Change::NeighborUp(member));
+        }
+        for member in moved {
+            self.gone_around(member, cx);
         }
         replaced.into_iter().for_each(|member| self.let_go(member, cx));
         self.ring_changed(cx);
@@ -361,7 +272,11 @@ impl Polyring {
 
     /// The parent was moved, or knows other elders; or an heir has taken its place.
     fn above(&mut self, from: Guid, path: Path, elders: Vec<Guid>, cx: &mut Context<'_, Self>) {
-        let Some(stand) = &mut self.stand else { return };
+        let Some(stand) = &mut self.stand else {
+            // A place was given to this node that it never heard of.
+            let _ = cx.send(from, Message::Quit(None));
+            return;
+        };
         if elders.len() > ELDERS {
             return cx.blame(from, "more elders than there can be");
         }
@@ -381,43 +296,14 @@ impl Polyring {
             }
         } else if stand.ring.contains(&from) && stand.path.parent() == Some(path) {
             self.offer = Some((from, elders));
-            self.consider_offer(cx);
-        } else if !self.knows(&from) {
-            let _ = cx.send(from, Message::Quit);
-        }
-    }
-
-    pub(super) fn refresh(&mut self, cx: &mut Context<'_, Self>) {
-        self.set(Timer::Refresh, REFRESH, cx);
-        self.seek(cx);
-        self.say_room(cx);
-        let Some(stand) = &self.stand else { return };
-        match self.allocator() {
-            Some(allocator) if allocator != self.me => {
-                let (path, digest) = (stand.path.clone(), stand.ring.digest(&stand.elders));
-                self.refreshing = Some(cx.call(allocator, Message::Refresh { path, digest }));
+            match stand.parent {
+                // No blame if it is there: the two may have lost sight of each other.
+                Some(parent) => self.probe(parent, None, cx),
+                None => self.consider_offer(cx),
             }
-            // Alone in the center: the others are gone, or this node was cut off from them.
-            Some(_) if stand.ring.len() == 1 && self.quest.is_none() && !self.seeds.is_empty() => {
-                let (place, whom) = (Wish::Place(stand.path.clone()), cx.pick(self.seeds.len()));
-                self.ask(self.seeds[whom], place, 0, cx);
-            }
-            _ => {}
-        }
-    }
-
-    fn refreshed(&mut self, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
-        if self.allocator() != Some(from) {
-            return;
-        }
-        let Some(stand) = &self.stand else { return };
-        let place = Wish::Place(stand.path.clone());
-        match message {
-            Message::Fresh => {}
-            Message::Stand { path, elders, taken } => self.take_stand(from, path, elders, &taken, cx),
-            Message::Stranger if self.quest.is_none() => self.ask(from, place, 0, cx),
-            Message::Elsewhere { ask, .. } if self.quest.is_none() && ask != self.me => self.ask(ask, place, 0, cx),
-            _ => {}
+        } else {
+            let place = stand.path.clone();
+            let _ = cx.send(from, Message::Quit(Some(place)));
         }
     }
 

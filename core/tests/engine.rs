@@ -1,0 +1,16 @@
+//! Engines in lockstep, in virtual time, among peers that do what they should and peers that do not.
+
+#[path = "engine/admission.rs"]
+mod admission;
+#[path = "engine/credit.rs"]
+mod credit;
+#[path = "engine/dials.rs"]
+mod dials;
+#[path = "engine/interest.rs"]
+mod interest;
+#[path = "engine/net.rs"]
+mod net;
+#[path = "engine/puppet.rs"]
+mod puppet;
+#[path = "engine/spec.rs"]
+mod spec;
