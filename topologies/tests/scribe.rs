@@ -271,6 +271,8 @@ fn on_kademlia_the_root_receives_fewer_than_half_of_the_joins() {
             grove.scribe(root).children(Some(topic(1))).len()
         );
         assert!(joins > 0 && joins < 600);
+        // Refused by a home router, some take it for dead, and somebody else for the owner; that is found out.
+        grove.world.run_for(quiet());
         assert!(grove.scribe(root).children(Some(topic(1))).len() <= children);
         assert_eq!(grove.assert_exactly_once(root, Some(topic(1))), 1199);
     }
