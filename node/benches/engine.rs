@@ -144,7 +144,7 @@ fn forward(chunks: usize, len: usize) -> Forward {
         assert_eq!(hop.sent().filter(|(to, _)| *to == onward).count(), CHUNK);
         hop.taken(onward, to, charge);
         // The credit it gave back was taken by the wire, too.
-        hop.input(Input::Drained { peer, bytes: u32::MAX });
+        hop.input(Input::Drained { peer, conn: from, bytes: u32::MAX });
     }
     Forward { whole: whole.each(), engine: engine.each(), floor: floor.each() }
 }

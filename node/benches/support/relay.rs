@@ -102,7 +102,7 @@ impl Lone {
 
     /// The wire to `peer` took `bytes`, and the peer took them in.
     pub(crate) fn taken(&mut self, peer: Guid, conn: ConnId, bytes: u32) {
-        self.input(Input::Drained { peer, bytes });
+        self.input(Input::Drained { peer, conn, bytes });
         let tag = 1 << 8;
         let frame = Frame { tag, contacts: Vec::new(), body: Body::Credit { bytes }, payload: Bytes::new() };
         self.input(Input::Frame { peer, conn, frame });
