@@ -81,7 +81,10 @@ pub fn same(a: &Path, b: &Path) -> bool {
 }
 
 /// Ends a process that takes too long, so that whoever reads its output goes on and fails.
-struct Watchdog(SyncSender<()>);
+struct Watchdog {
+    /// Dropped when the process has ended, which ends the watch.
+    _done: SyncSender<()>,
+}
 
 impl Watchdog {
     fn over(child: &Child) -> Self {
@@ -93,7 +96,7 @@ impl Watchdog {
                 signal(process, "KILL");
             }
         });
-        Self(done)
+        Self { _done: done }
     }
 }
 
