@@ -20,7 +20,7 @@ fn network(listen: &str) -> Network {
     place.file("file.bin", MEBIBYTES, 7);
     let mut node = place.start("node", &["node", "--listen", listen]);
     let contact = text(&node.event("ready"), "contact");
-    let mut share = |home: &str| {
+    let share = |home: &str| {
         let mut share = place.start(home, &["share", "file.bin", "--listen", listen, "--join", &contact]);
         let ready = share.event("ready");
         assert_eq!((ready["bytes"].as_u64(), ready["blobs"].as_u64()), (Some((MEBIBYTES << 20) as u64), Some(1)));
