@@ -82,7 +82,7 @@ pub(crate) fn same(a: &Path, b: &Path) -> bool {
 
 /// Ends a process that takes too long, so that whoever reads its output goes on and fails.
 struct Watchdog {
-    /// Dropped when the process has ended, which ends the watch.
+    /// Dropped when the process is done.
     _done: SyncSender<()>,
 }
 
