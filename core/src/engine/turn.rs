@@ -88,7 +88,10 @@ impl<T: Topology> Turn<'_, T> {
             Input::Lost { peer, conn } => self.lost(peer, conn),
             Input::Frame { peer, conn, frame } => self.frame(peer, conn, frame),
             Input::Undelivered { peer, frame } => {
-                if let Some(slot) = self.slot_of(frame.tag) {
+                // A broken wire is no proof of death, and around a living owner there is only a wrong one: a question
+                // is put again by whoever asked it. What nobody waits for takes another way from here.
+                let awaited = matches!(&frame.body, Body::Routed(routed) if routed.back != Return::None);
+                if let Some(slot) = self.slot_of(frame.tag).filter(|_| !awaited) {
                     self.ws.todo.push_back(Todo::Undelivered { slot, peer, frame });
                 }
             }

@@ -30,7 +30,7 @@ use bytes::Bytes;
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Down, Event, Ticket};
-use polymorph_core::topology::question::{Neighbor, Powers, Query, Route, Target, Verdict};
+use polymorph_core::topology::question::{Hold, Neighbor, Powers, Query, Route, Target, Verdict};
 use polymorph_core::{Distance, Guid, Key, Time};
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +162,11 @@ impl Topology for Chord {
             Event::Timer(Timer::Stabilize) => self.stabilize(cx),
             Event::Timer(Timer::FixFingers) => self.fix_fingers(cx),
             Event::Timer(Timer::Join) => self.try_seed(cx),
+            // A broken wire is no proof of death: whoever passes its successor over makes another the owner.
+            Event::PeerDown { peer, why: Down::Lost } if self.table.head().map(|head| head.guid) == Some(peer) => {
+                cx.want(peer, Hold::Required);
+                self.ask_head(cx);
+            }
             Event::PeerDown { peer, why: Down::Left | Down::Lost } | Event::DialFailed { peer } => self.gone(peer, cx),
             _ => {}
         }
