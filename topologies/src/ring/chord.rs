@@ -12,7 +12,7 @@
 //!
 //! What is ours, because real messages cross each other:
 //! - A node that has not joined answers nothing, and one that does not know its predecessor claims no key but
-//!   those it is told are its own: the last hop carries [route state](last_hop) that names whom the sender passed
+//!   those it is told are its own: the last hop carries route state (`last_hop`) that names whom the sender passed
 //!   over. Without it, one route in thirty went wrong while a tenth of the peers lay dead.
 //! - Whoever gets a nearer predecessor tells the old one [`Message::Between`], so that the ring closes in a few
 //!   round trips and not in a period for every node of a crowd that joined at once.
