@@ -35,7 +35,7 @@ pub(super) enum Todo<T: Topology> {
     /// Begin a broadcast.
     Broadcast { slot: Slot, lane: Lane, topic: Option<crate::Key>, payload: Bytes, origin: Origin },
     /// Pass a broadcast on, now that the topology was told of it.
-    Spread { slot: Slot, copied: Box<Copied>, payload: Bytes, from: Option<Guid> },
+    Spread { slot: Slot, copied: Box<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin> },
     /// A frame found no session.
     Undelivered { slot: Slot, peer: Guid, frame: Frame<T> },
     /// The topology changed something.
@@ -139,9 +139,9 @@ impl<T: Topology> Turn<'_, T> {
                     desk.broadcast(lane, topic, payload, origin);
                 }
             }
-            Todo::Spread { slot, copied, payload, from } => {
+            Todo::Spread { slot, copied, payload, from, proven } => {
                 if let Some((topology, mut desk)) = self.open(slot) {
-                    desk.spread(topology, copied, payload, from);
+                    desk.spread(topology, copied, payload, from, proven);
                 }
             }
             Todo::Undelivered { slot, peer, frame } => self.undelivered(slot, peer, frame),
