@@ -302,7 +302,8 @@ impl<T: Topology> Turn<'_, T> {
         for contact in seeds {
             if contact.guid() != me && !guids.contains(&contact.guid()) {
                 guids.push(contact.guid());
-                self.ws.book.learn(contact, now);
+                // A seed of the application's own: it is dialed whatever the book thinks of it.
+                let _ = self.ws.book.learn(contact, now);
             }
         }
         let Some((_, mut desk)) = self.open(slot) else { return };
@@ -356,7 +357,9 @@ impl<T: Topology> Turn<'_, T> {
         desk.state.charge = if frame.class() == Class::Message { frame.charge() } else { 0 };
         let Frame { body, payload, contacts, .. } = frame;
         for contact in contacts {
-            desk.ws.book.learn(contact, now);
+            if desk.ws.book.learn(contact, now).is_err() {
+                desk.blame(peer, "a forged contact");
+            }
         }
         desk.frame(topology, peer, body, payload);
         // What did not go to an application is taken in now.

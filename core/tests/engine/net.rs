@@ -187,7 +187,9 @@ impl Net {
         let contacts: Vec<Contact> = (0..self.nodes.len()).map(|at| self.contact(at)).collect();
         for (at, node) in self.nodes.iter_mut().enumerate() {
             node.ws.book.introduce(contacts[at].clone());
-            contacts.iter().for_each(|contact| node.ws.book.learn(contact.clone(), self.now));
+            for contact in &contacts {
+                let _ = node.ws.book.learn(contact.clone(), self.now);
+            }
         }
     }
 
