@@ -35,7 +35,7 @@ pub(super) enum Todo<T: Topology> {
     /// Begin a broadcast.
     Broadcast { slot: Slot, lane: Lane, topic: Option<crate::Key>, payload: Bytes, origin: Origin },
     /// Pass a broadcast on, now that the topology was told of it.
-    Spread { slot: Slot, copied: Box<Copied>, payload: Bytes, from: Option<Guid> },
+    Spread { slot: Slot, copied: Box<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin> },
     /// A frame found no session.
     Undelivered { slot: Slot, peer: Guid, frame: Frame<T> },
     /// The topology changed something.
@@ -142,9 +142,9 @@ impl<T: Topology> Turn<'_, T> {
                     desk.broadcast(lane, topic, payload, origin);
                 }
             }
-            Todo::Spread { slot, copied, payload, from } => {
+            Todo::Spread { slot, copied, payload, from, proven } => {
                 if let Some((topology, mut desk)) = self.open(slot) {
-                    desk.spread(topology, copied, payload, from);
+                    desk.spread(topology, copied, payload, from, proven);
                 }
             }
             Todo::Undelivered { slot, peer, frame } => self.undelivered(slot, peer, frame),
@@ -305,7 +305,8 @@ impl<T: Topology> Turn<'_, T> {
         for contact in seeds {
             if contact.guid() != me && !guids.contains(&contact.guid()) {
                 guids.push(contact.guid());
-                self.ws.book.learn(contact, now);
+                // A seed of the application's own: it is dialed whatever the book thinks of it.
+                let _ = self.ws.book.learn(contact, now);
             }
         }
         let Some((_, mut desk)) = self.open(slot) else { return };
@@ -359,7 +360,9 @@ impl<T: Topology> Turn<'_, T> {
         desk.state.charge = if frame.class() == Class::Message { frame.charge() } else { 0 };
         let Frame { body, payload, contacts, .. } = frame;
         for contact in contacts {
-            desk.ws.book.learn(contact, now);
+            if desk.ws.book.learn(contact, now).is_err() {
+                desk.blame(peer, "a forged contact");
+            }
         }
         desk.frame(topology, peer, body, payload);
         // What did not go to an application is taken in now.
