@@ -4,9 +4,9 @@
 //! from the input is done when it returns, and what the driver must do stands in [`Workspace::out`].** The engine
 //! owns no clock, no entropy, no socket and no queue of frames; the same input gives the same output, always.
 //!
-//! The way of an input: [`turn`] takes it apart · [`session`] wires, handshakes and who holds which link ·
-//! [`desk`] what a topology asks for, and sending · [`routing`] and [`lookup`] · [`cast`] broadcasts ·
-//! [`records`] · [`calls`] questions and their time-outs.
+//! The way of an input: `turn` takes it apart · `session` wires, handshakes and who holds which link ·
+//! `desk` what a topology asks for, and sending · `routing` and `lookup` · `cast` broadcasts ·
+//! `records` · `calls` questions and their time-outs.
 
 mod audit;
 pub mod book;

@@ -2,6 +2,8 @@
 
 #[path = "engine/admission.rs"]
 mod admission;
+#[path = "engine/asks.rs"]
+mod asks;
 #[path = "engine/credit.rs"]
 mod credit;
 #[path = "engine/dials.rs"]
@@ -12,5 +14,7 @@ mod interest;
 mod net;
 #[path = "engine/puppet.rs"]
 mod puppet;
+#[path = "engine/routes.rs"]
+mod routes;
 #[path = "engine/spec.rs"]
 mod spec;

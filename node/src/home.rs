@@ -133,7 +133,9 @@ impl Home {
             read => read.with_context(|| format!("settings {}", path.display()))?,
         };
         toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = error.span().map_or(1, |span| {
+                text.as_bytes()[..span.start.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+            });
             anyhow!("settings {}, line {line}: {}", path.display(), error.message())
         })
     }

@@ -16,6 +16,9 @@ use crate::topology::question::Lane;
 use crate::wire::frame::{Answer, Body};
 use crate::{Guid, Time};
 
+/// How long a topology may take for the answer to its own application.
+const ASK_WITHIN: Duration = Duration::from_secs(60);
+
 /// Who waits for an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Waits {
@@ -29,10 +32,39 @@ pub(super) enum Waits {
     Request { ticket: Ticket },
     /// The application, for a round trip.
     Ping { ticket: Ticket },
+    /// The application, for the answer of this node's own topology.
+    Ask { ticket: Ticket },
     /// A record being stored or fetched.
     Record { operation: u32 },
     /// The previous hop of a routed question, under its own number.
     Hop { peer: Guid, id: u32 },
+}
+
+/// The kinds of answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Reply,
+    Next,
+    Way,
+    Response,
+    Record,
+    Pong,
+}
+
+impl Waits {
+    /// Whether such an answer belongs to the question.
+    fn takes(self, kind: Kind) -> bool {
+        match self {
+            Self::Call { .. } => kind == Kind::Reply,
+            Self::Find { .. } => kind == Kind::Next,
+            Self::Way { .. } | Self::Hop { .. } => kind == Kind::Way,
+            // Straight, or along a route.
+            Self::Request { .. } => kind == Kind::Response || kind == Kind::Way,
+            Self::Ping { .. } => kind == Kind::Pong,
+            Self::Record { .. } => kind == Kind::Record,
+            Self::Ask { .. } => false,
+        }
+    }
 }
 
 /// A question that is not answered yet.
@@ -87,14 +119,19 @@ impl<T: Topology> Desk<'_, T> {
         if known.is_some_and(|p| p.carries(slot)) { rto } else { rto + self.node.settings.dial_timeout }
     }
 
-    /// Takes the question an answer belongs to, if `from` was asked it.
-    pub(super) fn answered(&mut self, id: u32, from: &Guid) -> Option<Waits> {
+    /// Takes the question an answer belongs to, if `from` was asked it. What this node finds out by itself needs not
+    /// come from whom it asked.
+    pub(super) fn answered(&mut self, id: u32, from: &Guid, kind: Kind) -> Option<Waits> {
         let pending = *self.state.pending.get(&id)?;
-        if pending.peer.is_some_and(|peer| peer != *from) {
+        if pending.peer.is_some_and(|peer| peer != *from) && *from != self.node.me {
             return None;
         }
-        self.state.pending.remove(&id);
-        self.state.timers.remove(pending.timer);
+        if !pending.waits.takes(kind) {
+            // The question waits on, or whoever asked it would wait for ever.
+            self.blame(*from, "an answer to something else than was asked");
+            return None;
+        }
+        self.forget(id);
         // A round trip through nobody else but the peer's engine: measured.
         if matches!(pending.waits, Waits::Call { .. } | Waits::Find { .. } | Waits::Ping { .. } | Waits::Record { .. })
             && let Some(peer) = self.node.peers.get_mut(from)
@@ -125,8 +162,7 @@ impl<T: Topology> Desk<'_, T> {
 
     /// No answer came: time ran out, the link broke, or nothing was sent.
     pub(super) fn unanswered(&mut self, id: u32, why: Failure) {
-        let Some(Pending { waits, peer, timer, .. }) = self.state.pending.remove(&id) else { return };
-        self.state.timers.remove(timer);
+        let Some(Pending { waits, peer, .. }) = self.forget(id) else { return };
         if why == Failure::Timeout {
             self.state.metrics.timeouts += 1;
             if let Some(peer) = peer.and_then(|p| self.node.peers.get_mut(&p)) {
@@ -142,7 +178,9 @@ impl<T: Topology> Desk<'_, T> {
             Waits::Find { lookup } | Waits::Way { lookup } => {
                 self.ws.todo.push_back(Todo::Step { slot, lookup, answer: None, from: peer });
             }
-            Waits::Request { ticket } | Waits::Ping { ticket } => self.done(ticket, Outcome::Failed(why)),
+            Waits::Request { ticket } | Waits::Ping { ticket } | Waits::Ask { ticket } => {
+                self.done(ticket, Outcome::Failed(why));
+            }
             Waits::Record { operation } => self.record_step(operation, Vec::new(), false),
             Waits::Hop { peer, id } => {
                 if why != Failure::Timeout {
@@ -159,6 +197,36 @@ impl<T: Topology> Desk<'_, T> {
         let ids: Vec<u32> = self.state.pending.iter().filter_map(theirs).collect();
         for id in ids {
             self.unanswered(id, Failure::PeerGone);
+        }
+    }
+
+    /// Waits no longer.
+    pub(super) fn forget(&mut self, id: u32) -> Option<Pending> {
+        let pending = self.state.pending.remove(&id)?;
+        self.state.timers.remove(pending.timer);
+        match pending.waits {
+            Waits::Hop { peer, .. } => self.way_ended(&peer),
+            Waits::Ask { ticket } => drop(self.state.asks.remove(&ticket)),
+            _ => {}
+        }
+        Some(pending)
+    }
+
+    /// The application asks this node's topology.
+    pub(super) fn ask_topology(&mut self, ticket: Ticket, command: Bytes) {
+        let id = self.state.next_id();
+        let me = self.node.me;
+        self.state.asks.insert(ticket, id);
+        if self.wait(id, Waits::Ask { ticket }, Some(me), ASK_WITHIN) {
+            self.tell(Lane::TOP, Event::Command { ticket, command });
+        }
+    }
+
+    /// The topology answers, if somebody still waits for it.
+    pub(super) fn topology_answers(&mut self, ticket: Ticket, answer: Bytes) {
+        if let Some(&id) = self.state.asks.get(&ticket) {
+            self.forget(id);
+            self.done(ticket, Outcome::Answer(answer));
         }
     }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::calls::Waits;
+use super::calls::{Kind, Waits};
 use super::io::{Class, Dialer, Output, Watch};
 use super::lookup::Asker;
 use super::peers::{APPLICATION, Link};
@@ -356,10 +356,7 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
             }
             Action::Resend { id, to } => self.resend(id, to),
             Action::Deliver { from, payload } => self.ws.out.push(Output::Delivered { slot, from, payload }),
-            Action::Answer { ticket, answer } => {
-                let outcome = super::io::Outcome::Answer(answer);
-                self.ws.out.push(Output::Done { slot, ticket, outcome });
-            }
+            Action::Answer { ticket, answer } => self.topology_answers(ticket, answer),
             Action::Change(change) => {
                 self.watch(Watch::Changed(change));
                 self.ws.todo.push_back(Todo::Changed { slot, change });
@@ -407,7 +404,7 @@ impl<T: Topology> Desk<'_, T> {
 
     fn reply_self(&mut self, id: u32, message: T::Message, payload: Bytes) {
         let from = self.node.me;
-        if let Some(Waits::Call { ticket, lane }) = self.answered(id, &from) {
+        if let Some(Waits::Call { ticket, lane }) = self.answered(id, &from, Kind::Reply) {
             self.tell(lane, Event::Reply { ticket, from, message, payload });
         }
     }

@@ -9,6 +9,8 @@ use super::calls::Waits;
 use super::desk::Desk;
 use super::io::{Failure, Outcome, To};
 use super::settings::Lookup as Mode;
+use super::state::OverlayTimer;
+use super::timers::Handle;
 use crate::topology::Topology;
 use crate::topology::event::{Event, Ticket};
 use crate::topology::question::{Lane, Query, Target, Verdict};
@@ -18,8 +20,12 @@ use crate::{Distance, Guid};
 /// How long one try of a recursive lookup may take before another first hop is tried: ten wide-area hops there and
 /// back, and one hop that had to be dialed in vain.
 const TRY: Duration = Duration::from_secs(5);
+/// How long a lookup may take in all. Peers that a liar made up cost a dial each, one after the other.
+const WITHIN: Duration = Duration::from_secs(60);
 /// How many candidates an iterative lookup remembers.
 const MAX_CANDIDATES: usize = 512;
+/// How many disjoint paths there can be; S/Kademlia finds no use in more than eight.
+const MAX_PATHS: usize = 8;
 /// How many questions an iterative lookup may ask in all.
 const MAX_QUESTIONS: u32 = 256;
 
@@ -34,6 +40,14 @@ pub(super) enum Asker {
     Request { ticket: Ticket, service: u32, payload: Bytes, timeout: Duration },
     /// A record to be stored or fetched.
     Record { operation: u32 },
+}
+
+/// What a lookup found.
+struct Found {
+    owner: Guid,
+    peers: Vec<Guid>,
+    hops: u32,
+    timeouts: u32,
 }
 
 /// Where an iterative lookup stands with a peer.
@@ -77,6 +91,8 @@ pub(super) struct Lookup<T: Topology> {
     retries: u32,
     awaited: u32,
     via: Option<Guid>,
+    /// Ends it at last.
+    timer: Handle,
 }
 
 impl<T: Topology> Lookup<T> {
@@ -105,8 +121,19 @@ impl<T: Topology> Desk<'_, T> {
         n: usize,
         via: Option<Guid>,
     ) {
-        let settings = &self.state.settings;
-        let paths = settings.disjoint.max(1);
+        let paths = self.state.settings.disjoint.clamp(1, MAX_PATHS);
+        let refused = if !self.state.powers.routes {
+            Some(Failure::NotSupported)
+        } else if self.state.lookups.len() >= self.state.settings.pending {
+            Some(Failure::TooMany)
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            return self.tell_found(asker, Err(why));
+        }
+        let id = self.unguessable_id();
+        let timer = self.state.timers.push(self.now + WITHIN, OverlayTimer::Lookup(id));
         let lookup = Lookup {
             asker,
             lane,
@@ -119,17 +146,11 @@ impl<T: Topology> Desk<'_, T> {
             questions: 0,
             timeouts: 0,
             tried: Vec::new(),
-            retries: settings.retries,
+            retries: self.state.settings.retries,
             awaited: 0,
             via,
+            timer,
         };
-        if !self.state.powers.routes {
-            return self.end_lookup(lookup, None, Vec::new(), 0, Failure::NotSupported);
-        }
-        if self.state.lookups.len() >= self.state.settings.pending {
-            return self.end_lookup(lookup, None, Vec::new(), 0, Failure::TooMany);
-        }
-        let id = self.unguessable_id();
         self.state.lookups.insert(id, lookup);
         match self.state.settings.lookup {
             Mode::Iterative => self.begin_iterative(topology, id),
@@ -410,16 +431,45 @@ impl<T: Topology> Desk<'_, T> {
         }
     }
 
-    fn end_lookup(&mut self, lookup: Lookup<T>, owner: Option<Guid>, mut peers: Vec<Guid>, hops: u32, why: Failure) {
-        peers.truncate(lookup.n);
-        let timeouts = lookup.timeouts;
-        match lookup.asker {
-            Asker::Topology { ticket, lane } => self.tell(lane, Event::Found { ticket, owner, peers }),
-            Asker::Application { ticket } if owner.is_none() => self.done(ticket, Outcome::Failed(why)),
-            Asker::Application { ticket } => self.done(ticket, Outcome::Found { owner, peers, hops, timeouts }),
-            Asker::Record { operation } => self.record_found(operation, &peers),
-            Asker::Request { ticket, service, payload, timeout } => {
-                let Some(owner) = owner else { return self.done(ticket, Outcome::Failed(why)) };
+    /// A lookup took too long: what is known so far is its end.
+    pub(super) fn lookup_overdue(&mut self, id: u32) {
+        let Some(lookup) = self.state.lookups.remove(&id) else { return };
+        if self.state.settings.lookup == Mode::Iterative {
+            self.end_iterative(lookup);
+        } else {
+            self.end_lookup(lookup, None, Vec::new(), 0, Failure::Timeout);
+        }
+    }
+
+    fn end_lookup(&mut self, lookup: Lookup<T>, owner: Option<Guid>, peers: Vec<Guid>, hops: u32, why: Failure) {
+        let Lookup { asker, n, timeouts, timer, .. } = lookup;
+        self.state.timers.remove(timer);
+        let mut known = Vec::with_capacity(n.min(peers.len()));
+        for peer in peers {
+            if known.len() < n && !known.contains(&peer) {
+                known.push(peer);
+            }
+        }
+        let found = owner.map(|owner| Found { owner, peers: known, hops, timeouts }).ok_or(why);
+        self.tell_found(asker, found);
+    }
+
+    fn tell_found(&mut self, asker: Asker, found: Result<Found, Failure>) {
+        match (asker, found) {
+            (Asker::Topology { ticket, lane }, found) => {
+                let (owner, peers) = found.map_or((None, Vec::new()), |f| (Some(f.owner), f.peers));
+                self.tell(lane, Event::Found { ticket, owner, peers });
+            }
+            (Asker::Record { operation }, found) => {
+                self.record_found(operation, &found.map(|f| f.peers).unwrap_or_default());
+            }
+            (Asker::Application { ticket } | Asker::Request { ticket, .. }, Err(why)) => {
+                self.done(ticket, Outcome::Failed(why));
+            }
+            (Asker::Application { ticket }, Ok(Found { owner, peers, hops, timeouts })) => {
+                self.done(ticket, Outcome::Found { owner: Some(owner), peers, hops, timeouts });
+            }
+            (Asker::Request { ticket, service, payload, timeout }, Ok(Found { owner, .. })) => {
                 let slot = self.slot();
                 let command = super::io::Command::Request { ticket, to: To::Peer(owner), service, payload, timeout };
                 self.ws.todo.push_back(super::turn::Todo::Command { slot, command });

@@ -98,6 +98,8 @@ pub(super) struct PeerOverlay {
     pub(super) sent: u32,
     pub(super) received: u32,
     pub(super) owed: u32,
+    /// How many of its questions are remembered here on their way.
+    pub(super) ways: u32,
     /// Somebody was told "busy" and waits.
     pub(super) refused: bool,
 }
@@ -120,6 +122,7 @@ impl PeerOverlay {
             sent: 0,
             received: 0,
             owed: 0,
+            ways: 0,
             refused: false,
         }
     }

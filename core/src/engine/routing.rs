@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::calls::Waits;
+use super::calls::{Kind, Waits};
 use super::desk::{Desk, MAX_PAYLOAD};
 use super::io::{Failure, Outcome, Output, Responder, To};
 use super::settings::Lookup as Mode;
@@ -17,8 +17,12 @@ use crate::wire::frame::{Answer, Body, Return, Routed, Status, What};
 
 /// How many ranked next hops a plain forward looks at: the best, and some to try when its queue is full.
 const ALTERNATIVES: usize = 3;
+/// How many next hops are found dead before a message is given up: more than the spare entries of most tables.
+const MAX_REROUTES: usize = 8;
 /// How long a hop remembers the way back of an answer.
 const WAY_BACK: Duration = Duration::from_secs(15);
+/// One peer's questions may take this share of what waits for answers, so that it cannot keep others from asking.
+const WAYS_SHARE: usize = 16;
 
 impl<T: Topology> Desk<'_, T> {
     /// Asks the topology for the way, into the workspace's buffer.
@@ -51,7 +55,8 @@ impl<T: Topology> Desk<'_, T> {
 
     pub(super) fn new_routed(&self, id: u32, back: Return, lane: Lane, to: Target<T>, what: What<T>) -> Box<Routed<T>> {
         let origin = self.node.me;
-        Box::new(Routed { id, back, lane, hops: 0, to, origin, state: Bytes::new(), before: Bytes::new(), what })
+        let (state, before, tried) = Default::default();
+        Box::new(Routed { id, back, lane, hops: 0, to, origin, state, before, tried, what })
     }
 
     /// A routed message came from a peer.
@@ -60,6 +65,8 @@ impl<T: Topology> Desk<'_, T> {
             return self.no_way(&routed, Some(from));
         }
         routed.before = core::mem::take(&mut routed.state);
+        // It crossed this link at least.
+        routed.hops = routed.hops.max(1);
         if let What::Message(message) = &mut routed.what {
             topology.complete(message);
         }
@@ -85,7 +92,7 @@ impl<T: Topology> Desk<'_, T> {
             self.keep_route(route);
             return self.deliver(topology, routed, payload, from);
         }
-        let over = routed.hops >= self.state.settings.hop_limit;
+        let over = routed.hops >= self.state.settings.hop_limit || routed.tried.len() > MAX_REROUTES;
         if route.verdict == Verdict::Unreachable || route.peers.is_empty() || over {
             self.keep_route(route);
             return self.no_way(&routed, from);
@@ -111,6 +118,9 @@ impl<T: Topology> Desk<'_, T> {
         if let Some(previous) = from {
             self.state.metrics.forwards += 1;
             if routed.back == Return::Path {
+                if !self.way_begins(&previous, routed.hops) {
+                    return self.no_way(&routed, from);
+                }
                 let id = self.state.next_id();
                 if !self.wait(id, Waits::Hop { peer: previous, id: routed.id }, None, WAY_BACK) {
                     return;
@@ -134,6 +144,25 @@ impl<T: Topology> Desk<'_, T> {
         self.state.metrics.dropped += 1;
         if back == Return::Path {
             self.unanswered(id, Failure::TooMany);
+        }
+    }
+
+    /// Remembers one way back more for a peer, if that is not more than its share. The last quarter of it is for the
+    /// peer's own questions, so that nobody behind it can use all of it up.
+    fn way_begins(&mut self, previous: &Guid, hops: u8) -> bool {
+        let (slot, share) = (self.slot(), self.state.settings.pending / WAYS_SHARE);
+        let share = if hops <= 2 { share } else { share * 3 / 4 };
+        let Some(overlay) = self.node.peers.get_mut(previous).and_then(|p| p.overlay_mut(slot)) else { return true };
+        let room = overlay.ways < share as u32;
+        overlay.ways += u32::from(room);
+        room
+    }
+
+    /// A way back is no longer remembered.
+    pub(super) fn way_ended(&mut self, previous: &Guid) {
+        let slot = self.slot();
+        if let Some(overlay) = self.node.peers.get_mut(previous).and_then(|p| p.overlay_mut(slot)) {
+            overlay.ways = overlay.ways.saturating_sub(1);
         }
     }
 
@@ -167,13 +196,14 @@ impl<T: Topology> Desk<'_, T> {
     }
 
     fn way_back(&self, routed: &Routed<T>, from: Option<Guid>) -> Option<Responder> {
-        let Routed { id, hops, origin, back, .. } = *routed;
+        let &Routed { id, hops, origin, back, .. } = routed;
         match (back, from) {
             (Return::None, _) => None,
-            // The origin itself: the question waits under this number here.
-            (_, None) => Some(Responder::Path { peer: self.node.me, id, hops }),
+            // The origin itself, or a hop that looked for another way: the question waits under this number here.
+            (Return::Path, None) => Some(Responder::Path { peer: self.node.me, id, hops }),
+            (Return::Direct, None) if origin == self.node.me => Some(Responder::Path { peer: origin, id, hops }),
             (Return::Path, Some(peer)) => Some(Responder::Path { peer, id, hops }),
-            (Return::Direct, Some(_)) => Some(Responder::Origin { peer: origin, id, hops }),
+            (Return::Direct, _) => Some(Responder::Origin { peer: origin, id, hops }),
         }
     }
 
@@ -221,7 +251,7 @@ impl<T: Topology> Desk<'_, T> {
 
     /// An answer to a routed question: for this node, or one hop further back.
     pub(super) fn answer(&mut self, from: Guid, id: u32, hops: u8, answer: Answer, payload: Bytes) {
-        let Some(waits) = self.answered(id, &from) else { return };
+        let Some(waits) = self.answered(id, &from, Kind::Way) else { return };
         match waits {
             Waits::Hop { peer, id } => self.send_or_drop(peer, Body::Answer { id, hops, answer }, payload),
             Waits::Way { lookup } => {
@@ -231,7 +261,7 @@ impl<T: Topology> Desk<'_, T> {
             }
             Waits::Request { ticket } => {
                 let outcome = match answer {
-                    Answer::Response { status } => Outcome::Response { from, status, payload },
+                    Answer::Response { from, status } => Outcome::Response { from, status, payload },
                     _ => Outcome::Failed(Failure::Unreachable),
                 };
                 self.done(ticket, outcome);
@@ -262,12 +292,12 @@ impl<T: Topology> Desk<'_, T> {
         }
         match to {
             Responder::Direct { peer, id } if peer == self.node.me => {
-                if let Some(Waits::Request { ticket }) = self.answered(id, &peer) {
+                if let Some(Waits::Request { ticket }) = self.answered(id, &peer, Kind::Response) {
                     self.done(ticket, Outcome::Response { from: peer, status, payload });
                 }
             }
             Responder::Direct { peer, id } => self.send_or_drop(peer, Body::Response { id, status }, payload),
-            back => self.answer_to(back, Answer::Response { status }, payload),
+            back => self.answer_to(back, Answer::Response { from: self.node.me, status }, payload),
         }
     }
 
@@ -354,11 +384,5 @@ impl<T: Topology> Desk<'_, T> {
             }
         };
         self.done(ticket, outcome);
-    }
-
-    pub(super) fn forget(&mut self, id: u32) {
-        if let Some(pending) = self.state.pending.remove(&id) {
-            self.state.timers.remove(pending.timer());
-        }
     }
 }

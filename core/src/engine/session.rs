@@ -204,7 +204,6 @@ impl<T: Topology> Turn<'_, T> {
         if let Some(Link::Open(wire)) = self.node.peers.get(&guid).map(|p| p.link) {
             self.close(guid, wire.conn, Goodbye::Leaving);
         }
-        self.reroute_waiting(guid);
         let slots = self.slots();
         slots.into_iter().for_each(|slot| self.gone(slot, guid, why));
         self.end_wire(guid);

@@ -18,7 +18,7 @@ use super::{Slot, settings};
 use crate::overlay::{Claim, Grant, Membership, OverlayId, OverlayName, Place, Standing};
 use crate::topology::Topology;
 use crate::topology::context::Rng;
-use crate::topology::event::Reachability;
+use crate::topology::event::{Reachability, Ticket};
 use crate::topology::question::Powers;
 use crate::{Guid, Signer, Time, Verifier};
 
@@ -100,6 +100,8 @@ pub(super) enum OverlayTimer<K> {
     Topology(K),
     /// A question should have been answered.
     Pending(u32),
+    /// A lookup took long enough.
+    Lookup(u32),
     /// An own record must be stored anew.
     Republish(crate::Key),
     /// Time to drop records that expired.
@@ -132,6 +134,8 @@ pub(super) struct State<T: Topology> {
     pub(super) timers: Timers<OverlayTimer<T::Timer>>,
     pub(super) set: BTreeMap<T::Timer, Handle>,
     pub(super) pending: BTreeMap<u32, Pending>,
+    /// What the application asked the topology, and under which number it waits.
+    pub(super) asks: BTreeMap<Ticket, u32>,
     pub(super) lookups: BTreeMap<u32, Lookup<T>>,
     pub(super) ids: u32,
     pub(super) casts: Casts,
@@ -166,6 +170,7 @@ impl<T: Topology> Overlay<T> {
             timers: Timers::new(),
             set: BTreeMap::new(),
             pending: BTreeMap::new(),
+            asks: BTreeMap::new(),
             lookups: BTreeMap::new(),
             ids: 0,
             casts: Casts::new(u64::from_le_bytes(seed[..8].try_into().unwrap_or_default())),

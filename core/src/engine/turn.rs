@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::calls::{Kind, Waits};
 use super::desk::Desk;
 use super::io::{Class, Command, ConnId, Failure, Input, Origin, Outcome, Responder, Watch};
 use super::lookup::Asker;
@@ -13,7 +14,7 @@ use crate::topology::context::Context;
 use crate::topology::event::{CallId, Change, Event, Via};
 use crate::topology::question::{Hold, Lane, Target};
 use crate::wire::Frame;
-use crate::wire::frame::{Body, Copied, Routed};
+use crate::wire::frame::{Body, Copied, Return, Routed};
 use crate::{Guid, Time};
 
 /// How much one input may set in motion. A topology that sends to itself without end is stopped here.
@@ -87,7 +88,10 @@ impl<T: Topology> Turn<'_, T> {
             Input::Lost { peer, conn } => self.lost(peer, conn),
             Input::Frame { peer, conn, frame } => self.frame(peer, conn, frame),
             Input::Undelivered { peer, frame } => {
-                if let Some(slot) = self.slot_of(frame.tag) {
+                // A broken wire is no proof of death, and around a living owner there is only a wrong one: a question
+                // is put again by whoever asked it. What nobody waits for takes another way from here.
+                let awaited = matches!(&frame.body, Body::Routed(routed) if routed.back != Return::None);
+                if let Some(slot) = self.slot_of(frame.tag).filter(|_| !awaited) {
                     self.ws.todo.push_back(Todo::Undelivered { slot, peer, frame });
                 }
             }
@@ -155,10 +159,15 @@ impl<T: Topology> Turn<'_, T> {
     fn undelivered(&mut self, slot: Slot, peer: Guid, frame: Frame<T>) {
         let Some((_, mut desk)) = self.open(slot) else { return };
         match frame.body {
+            Body::Routed(routed) if routed.back == Return::Path && !desk.state.pending.contains_key(&routed.id) => {
+                // Whoever asked was told already that there is no answer.
+                desk.state.metrics.dropped += 1;
+            }
             Body::Routed(mut routed) => {
                 // `before` still holds the state with which this hop asks for another way.
                 routed.hops = routed.hops.saturating_sub(1);
-                let without = vec![peer];
+                routed.tried.push(peer);
+                let without = routed.tried.clone();
                 desk.ws.todo.push_back(Todo::Reroute { slot, routed, payload: frame.payload, from: None, without });
             }
             Body::Call { id, .. } | Body::Find { id, .. } | Body::Request { id, .. } => {
@@ -219,6 +228,7 @@ impl<T: Topology> Turn<'_, T> {
                 topology.handle(Event::Timer(timer), &mut Context::new(&mut desk, Lane::default()));
             }
             OverlayTimer::Pending(id) => desk.unanswered(id, Failure::Timeout),
+            OverlayTimer::Lookup(id) => desk.lookup_overdue(id),
             OverlayTimer::Republish(key) => desk.republish(key),
             OverlayTimer::Expire => desk.expire(),
         }
@@ -259,14 +269,14 @@ impl<T: Topology> Turn<'_, T> {
             Command::Put { ticket, key, value, lifetime } => desk.put(ticket, key, value, lifetime),
             Command::Withdraw { key } => desk.withdraw(&key),
             Command::Get { ticket, key } => desk.get(ticket, key),
-            Command::Ask { ticket, command } => desk.tell(Lane::TOP, Event::Command { ticket, command }),
+            Command::Ask { ticket, command } => desk.ask_topology(ticket, command),
             Command::Consumed { peer, bytes } => desk.consumed(peer, bytes),
             Command::Hold { peer, hold } => desk.hold(peer, APPLICATION, hold),
             Command::Ping { ticket, peer } if peer == desk.node.me => {
                 desk.done(ticket, Outcome::Pong(core::time::Duration::ZERO));
             }
             Command::Ping { ticket, peer } => {
-                desk.ask(peer, super::calls::Waits::Ping { ticket }, None, Bytes::new(), |id| Body::Ping { id });
+                desk.ask(peer, Waits::Ping { ticket }, None, Bytes::new(), |id| Body::Ping { id });
             }
         }
     }
@@ -316,13 +326,14 @@ impl<T: Topology> Turn<'_, T> {
             topology.handle(Event::Leave, &mut Context::new(&mut desk, Lane::TOP));
         }
         self.work();
-        for peer in self.node.peers.guids() {
-            self.leave_with(slot, peer);
-        }
         if let Some((_, mut desk)) = self.open(slot) {
             desk.end_everything(Failure::Detached);
         }
         self.work();
+        // The topology may have answered with new questions: nobody hears what becomes of them.
+        for peer in self.node.peers.guids() {
+            self.leave_with(slot, peer);
+        }
     }
 
     /// A broken rule is counted; after several the peer is dropped.
@@ -405,7 +416,7 @@ impl<T: Topology> Desk<'_, T> {
                 topology.handle(event, &mut Context::new(self, Lane::default()));
             }
             Body::Reply { id, message } => {
-                if let Some(super::calls::Waits::Call { ticket, lane }) = self.answered(id, &peer) {
+                if let Some(Waits::Call { ticket, lane }) = self.answered(id, &peer, Kind::Reply) {
                     let event = Event::Reply { ticket, from: peer, message, payload };
                     topology.handle(event, &mut Context::new(self, lane));
                 }
@@ -414,7 +425,7 @@ impl<T: Topology> Desk<'_, T> {
             Body::Answer { id, hops, answer } => self.answer(peer, id, hops, answer, payload),
             Body::Find { id, lane, n, to, state } => self.find(topology, peer, id, (lane, n), &to, &state),
             Body::Next { id, .. } => {
-                if let Some(super::calls::Waits::Find { lookup }) = self.answered(id, &peer) {
+                if let Some(Waits::Find { lookup }) = self.answered(id, &peer, Kind::Next) {
                     let answer = Some(body);
                     self.ws.todo.push_back(Todo::Step { slot, lookup, answer, from: Some(peer) });
                 }
@@ -424,25 +435,25 @@ impl<T: Topology> Desk<'_, T> {
                 self.arrived(service, peer, peer, Some(Responder::Direct { peer, id }), payload);
             }
             Body::Response { id, status } => {
-                if let Some(super::calls::Waits::Request { ticket }) = self.answered(id, &peer) {
+                if let Some(Waits::Request { ticket }) = self.answered(id, &peer, Kind::Response) {
                     self.done(ticket, Outcome::Response { from: peer, status, payload });
                 }
             }
             Body::Notice { service } => self.arrived(service, peer, peer, None, payload),
             Body::Store { id, record } => self.store(peer, id, *record),
             Body::Stored { id, kept } => {
-                if let Some(super::calls::Waits::Record { operation }) = self.answered(id, &peer) {
+                if let Some(Waits::Record { operation }) = self.answered(id, &peer, Kind::Record) {
                     self.record_step(operation, Vec::new(), kept);
                 }
             }
             Body::Fetch { id, key } => self.fetch(peer, id, key),
             Body::Fetched { id, records } => {
-                if let Some(super::calls::Waits::Record { operation }) = self.answered(id, &peer) {
+                if let Some(Waits::Record { operation }) = self.answered(id, &peer, Kind::Record) {
                     self.record_step(operation, records, true);
                 }
             }
             Body::Ping { id } => self.send_or_drop(peer, Body::Pong { id }, Bytes::new()),
-            Body::Pong { id } => drop(self.answered(id, &peer)),
+            Body::Pong { id } => drop(self.answered(id, &peer, Kind::Pong)),
             Body::Interest { .. } | Body::Leaving | Body::Credit { .. } | Body::Moved(_) => {}
             Body::Offer(_) | Body::Accept { .. } | Body::Confirm { .. } | Body::Goodbye(_) => {
                 self.blame(peer, "a session frame inside an overlay");

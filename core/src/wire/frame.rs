@@ -166,6 +166,9 @@ pub struct Routed<T: Topology> {
     /// What it left for this one; not on the wire. Comes back into force when the next hop fails.
     #[serde(skip)]
     pub before: Bytes,
+    /// The next hops that failed here; not on the wire.
+    #[serde(skip)]
+    pub tried: Vec<Guid>,
     /// What is routed.
     pub what: What<T>,
 }
@@ -203,6 +206,8 @@ pub enum Answer {
     },
     /// A service's response; the bytes are the payload.
     Response {
+        /// Who responds; claimed, where it came along a route.
+        from: Guid,
         /// Whether there is a response.
         status: Status,
     },
@@ -477,7 +482,7 @@ impl<T: Topology> Clone for What<T> {
 
 impl<T: Topology> Clone for Routed<T> {
     fn clone(&self) -> Self {
-        let Self { id, back, lane, hops, to, origin, state, before, what } = self;
+        let Self { id, back, lane, hops, to, origin, state, before, tried, what } = self;
         Self {
             id: *id,
             back: *back,
@@ -487,6 +492,7 @@ impl<T: Topology> Clone for Routed<T> {
             origin: *origin,
             state: state.clone(),
             before: before.clone(),
+            tried: tried.clone(),
             what: what.clone(),
         }
     }

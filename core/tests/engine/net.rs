@@ -350,6 +350,12 @@ impl Net {
         held.sum::<usize>() + self.queue.values().map(flying).sum::<usize>()
     }
 
+    /// Lets everything that is sent from now on take so long.
+    pub(crate) fn set_latency(&mut self, once: Duration) {
+        self.wires.iter_mut().for_each(|wire| wire.latency = [once; 2]);
+    }
+
+    /// How many wires some end has not let go.
     pub(crate) fn half_open_wires(&self) -> usize {
         self.wires.iter().filter(|wire| wire.open[0] || wire.open[1]).count()
     }

@@ -9,11 +9,11 @@
 //! - **Assignment**: each ring has exactly one allocator: the peer it lies around, and in the center, where there is
 //!   none, the member with the lowest coordinate. A newcomer is sent to the center and outwards from there: the
 //!   center is filled up to `width`, then the rings around its members, breadth first and in the order of their
-//!   coordinates, down to `depth` ([`placing`]).
+//!   coordinates, down to `depth` (`placing`).
 //! - **Departure**: the lowest child of a peer that is gone asks the allocator for the vacant place and its siblings
 //!   become its children; its own place goes to its own lowest child, and so on outwards. So a departure moves one
 //!   peer on each level below it and all others keep their addresses. An orphan that nobody takes in joins anew and
-//!   brings its descendants along ([`orphans`]).
+//!   brings its descendants along (`orphans`).
 //! - **Routing**: the five cases of the source, always the one shortest way. A **key** is owned by a peer without
 //!   children: from the center outwards each ring ranks its members for the key and the first one goes on. All peers
 //!   agree, since each step is decided by one who knows the whole ring. Keys move when a ring changes: with one

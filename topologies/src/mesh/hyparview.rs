@@ -9,7 +9,7 @@
 //! also when an answer is lost.
 //!
 //! **Attacks.** A passive view can be filled with strangers by whoever shuffles most: a walk is answered once, a
-//! list is cut at [`MAX_PEERS`], and nobody in the active view is ever pushed out by a list. Urgent questions do
+//! list is cut at `MAX_PEERS`, and nobody in the active view is ever pushed out by a list. Urgent questions do
 //! push out, as the paper wants it; they come from one authenticated peer each.
 
 mod ideal;

@@ -9,7 +9,7 @@
 //! owns names, copies and the memory of what was seen; here are only the links and the announcements.
 //!
 //! **Attacks.** Announcements of copies that do not exist cost an entry, a timer and a question each: entries are
-//! counted by announcer and capped ([`MAX_MISSING_PER_PEER`]), and each announcement is asked for once. Only
+//! counted by announcer and capped (`MAX_MISSING_PER_PEER`), and each announcement is asked for once. Only
 //! neighbors are listened to.
 
 mod missing;

@@ -12,7 +12,7 @@
 //!
 //! What is ours, because real messages cross each other:
 //! - A node that has not joined answers nothing, and one that does not know its predecessor claims no key but
-//!   those it is told are its own: the last hop carries [route state](last_hop) that names whom the sender passed
+//!   those it is told are its own: the last hop carries route state (`last_hop`) that names whom the sender passed
 //!   over. Without it, one route in thirty went wrong while a tenth of the peers lay dead.
 //! - Whoever gets a nearer predecessor tells the old one [`Message::Between`], so that the ring closes in a few
 //!   round trips and not in a period for every node of a crowd that joined at once.
@@ -30,7 +30,7 @@ use bytes::Bytes;
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Down, Event, Ticket};
-use polymorph_core::topology::question::{Neighbor, Powers, Query, Route, Target, Verdict};
+use polymorph_core::topology::question::{Hold, Neighbor, Powers, Query, Route, Target, Verdict};
 use polymorph_core::{Distance, Guid, Key, Time};
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +162,11 @@ impl Topology for Chord {
             Event::Timer(Timer::Stabilize) => self.stabilize(cx),
             Event::Timer(Timer::FixFingers) => self.fix_fingers(cx),
             Event::Timer(Timer::Join) => self.try_seed(cx),
+            // A broken wire is no proof of death: whoever passes its successor over makes another the owner.
+            Event::PeerDown { peer, why: Down::Lost } if self.table.head().map(|head| head.guid) == Some(peer) => {
+                cx.want(peer, Hold::Required);
+                self.ask_head(cx);
+            }
             Event::PeerDown { peer, why: Down::Left | Down::Lost } | Event::DialFailed { peer } => self.gone(peer, cx),
             _ => {}
         }

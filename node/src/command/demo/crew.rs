@@ -74,8 +74,8 @@ impl Crew {
             let member = crew.member(number).await?;
             crew.members.push(member);
             crew.wait_until("rings close", async |crew| crew.rings().await).await?;
+            crew.wait_until("everybody has company", async |crew| crew.company().await).await?;
         }
-        crew.wait_until("everybody has company", async |crew| crew.company().await).await?;
         Ok(crew)
     }
 
@@ -135,6 +135,8 @@ impl Crew {
                 let first =
                     |role| neighbors.iter().find(|n| n.role == role && n.hold == Hold::Required).map(|n| n.peer);
                 if first(Role::Successor) != Some(after) || first(Role::Predecessor) != Some(before) {
+                    let links = neighbors.iter().map(|n| format!("{} {:?} {:?}", n.peer.short(), n.role, n.hold));
+                    tracing::debug!(before = %before.short(), after = %after.short(), links = ?links.collect::<Vec<_>>(), "place");
                     return Ok(Some(format!("node {} does not know its place in {}", me.short(), name.name())));
                 }
             }
@@ -144,6 +146,9 @@ impl Crew {
 
     /// On the mesh and the polyring everybody must be linked to somebody.
     async fn company(&self) -> anyhow::Result<Option<String>> {
+        if self.members.len() < 2 {
+            return Ok(None);
+        }
         for member in &self.members {
             for overlay in [&member.announce, &member.paths] {
                 let neighbors = overlay.neighbors().await?;

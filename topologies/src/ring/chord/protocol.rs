@@ -106,7 +106,7 @@ impl Chord {
         }
     }
 
-    fn ask_head(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn ask_head(&mut self, cx: &mut Context<'_, Self>) {
         if let Some(head) = self.table.head().filter(|_| self.stage == Stage::In) {
             let ticket = cx.call(head.guid, Message::Ask);
             self.expect(ticket, Awaited::Head);
