@@ -140,7 +140,7 @@ fn a_sibling_that_assigns_places_is_not_believed_and_blamed_when_it_goes_on() {
         assert_eq!(blamed(&paper.answer(&mut node, parent, Fresh)), [], "once is a mistake");
         assert!(node.ring().eq(ring.clone()));
     }
-    paper.now = paper.now + Duration::from_secs(10);
+    paper.now += Duration::from_secs(10);
     paper.say(&mut node, sibling, Members(vec![(2, accomplice)]));
     assert_eq!(blamed(&paper.answer(&mut node, parent, Fresh)), [sibling]);
     assert!(node.ring().eq(ring));
