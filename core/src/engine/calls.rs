@@ -6,8 +6,6 @@ use bytes::Bytes;
 
 use super::desk::Desk;
 use super::io::{Failure, Outcome, Output};
-use super::state::OverlayTimer;
-use super::timers::Handle;
 use super::turn::Todo;
 use crate::topology::Topology;
 use crate::topology::context::Host as _;
@@ -41,14 +39,9 @@ pub(super) struct Pending {
     pub(super) waits: Waits,
     /// Whom it was put to; `None` if the answer may come from anybody.
     pub(super) peer: Option<Guid>,
-    sent: Time,
-    timer: Handle,
-}
-
-impl Pending {
-    pub(super) fn timer(&self) -> Handle {
-        self.timer
-    }
+    pub(super) sent: Time,
+    /// When it is given up.
+    pub(super) until: Time,
 }
 
 impl<T: Topology> Desk<'_, T> {
@@ -70,9 +63,9 @@ impl<T: Topology> Desk<'_, T> {
 
     /// Makes room for an answer. Whoever waits is told at once if there is none.
     pub(super) fn wait(&mut self, id: u32, waits: Waits, peer: Option<Guid>, timeout: Duration) -> bool {
-        let timer = self.state.timers.push(self.now + timeout, OverlayTimer::Pending(id));
-        self.state.pending.insert(id, Pending { waits, peer, sent: self.now, timer });
-        if self.state.pending.len() > self.state.settings.pending {
+        let until = self.now + timeout;
+        self.state.questions.insert(id, Pending { waits, peer, sent: self.now, until });
+        if self.state.questions.len() > self.state.settings.pending {
             self.unanswered(id, Failure::TooMany);
             return false;
         }
@@ -89,12 +82,7 @@ impl<T: Topology> Desk<'_, T> {
 
     /// Takes the question an answer belongs to, if `from` was asked it.
     pub(super) fn answered(&mut self, id: u32, from: &Guid) -> Option<Waits> {
-        let pending = *self.state.pending.get(&id)?;
-        if pending.peer.is_some_and(|peer| peer != *from) {
-            return None;
-        }
-        self.state.pending.remove(&id);
-        self.state.timers.remove(pending.timer);
+        let pending = self.state.questions.answered(id, from)?;
         // A round trip through nobody else but the peer's engine: measured.
         if matches!(pending.waits, Waits::Call { .. } | Waits::Find { .. } | Waits::Ping { .. } | Waits::Record { .. })
             && let Some(peer) = self.node.peers.get_mut(from)
@@ -125,8 +113,7 @@ impl<T: Topology> Desk<'_, T> {
 
     /// No answer came: time ran out, the link broke, or nothing was sent.
     pub(super) fn unanswered(&mut self, id: u32, why: Failure) {
-        let Some(Pending { waits, peer, timer, .. }) = self.state.pending.remove(&id) else { return };
-        self.state.timers.remove(timer);
+        let Some(Pending { waits, peer, .. }) = self.state.questions.remove(id) else { return };
         if why == Failure::Timeout {
             self.state.metrics.timeouts += 1;
             if let Some(peer) = peer.and_then(|p| self.node.peers.get_mut(&p)) {
@@ -155,9 +142,7 @@ impl<T: Topology> Desk<'_, T> {
 
     /// A peer is gone: nothing will be answered by it.
     pub(super) fn unanswered_by(&mut self, peer: &Guid) {
-        let theirs = |(id, p): (&u32, &Pending)| (p.peer == Some(*peer)).then_some(*id);
-        let ids: Vec<u32> = self.state.pending.iter().filter_map(theirs).collect();
-        for id in ids {
+        for id in self.state.questions.of(peer) {
             self.unanswered(id, Failure::PeerGone);
         }
     }

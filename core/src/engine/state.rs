@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use rand_core::SeedableRng;
 
-use super::calls::Pending;
 use super::cast::Casts;
 use super::io::Attach;
 use super::lookup::Lookup;
 use super::metrics::{Metrics, PeerInfo};
 use super::peers::{Link, Peers};
+use super::questions::Questions;
 use super::records::Records;
 use super::timers::{Handle, Timers};
 use super::{Slot, settings};
@@ -98,8 +98,6 @@ impl<T: Topology> NodeState<T> {
 pub(super) enum OverlayTimer<K> {
     /// The topology's own.
     Topology(K),
-    /// A question should have been answered.
-    Pending(u32),
     /// An own record must be stored anew.
     Republish(crate::Key),
     /// Time to drop records that expired.
@@ -131,7 +129,7 @@ pub(super) struct State<T: Topology> {
     pub(super) rng: Rng,
     pub(super) timers: Timers<OverlayTimer<T::Timer>>,
     pub(super) set: BTreeMap<T::Timer, Handle>,
-    pub(super) pending: BTreeMap<u32, Pending>,
+    pub(super) questions: Questions,
     pub(super) lookups: BTreeMap<u32, Lookup<T>>,
     pub(super) ids: u32,
     pub(super) casts: Casts,
@@ -165,7 +163,7 @@ impl<T: Topology> Overlay<T> {
             rng: Rng::from_seed(seed),
             timers: Timers::new(),
             set: BTreeMap::new(),
-            pending: BTreeMap::new(),
+            questions: Questions::new(),
             lookups: BTreeMap::new(),
             ids: 0,
             casts: Casts::new(u64::from_le_bytes(seed[..8].try_into().unwrap_or_default())),
@@ -188,10 +186,15 @@ impl<T: Topology> State<T> {
     pub(super) fn next_id(&mut self) -> u32 {
         loop {
             self.ids = self.ids.wrapping_add(1).max(1);
-            if !self.pending.contains_key(&self.ids) && !self.lookups.contains_key(&self.ids) {
+            if !self.questions.contains(self.ids) && !self.lookups.contains_key(&self.ids) {
                 return self.ids;
             }
         }
+    }
+
+    /// When something is to be done.
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        [self.timers.next(), self.questions.next()].into_iter().flatten().min()
     }
 
     pub(super) fn is_client(&self) -> bool {
@@ -223,7 +226,7 @@ impl<T: Topology> State<T> {
 
     pub(super) fn bytes(&self) -> usize {
         self.timers.len() * 64
-            + self.pending.len() * size_of::<(u32, Pending)>()
+            + self.questions.bytes()
             + self.lookups.values().map(Lookup::bytes).sum::<usize>()
             + self.casts.bytes()
             + self.records.bytes()

@@ -197,12 +197,24 @@ impl<T: Topology> Turn<'_, T> {
             self.work();
         }
         for slot in self.slots() {
+            self.give_up(slot);
             let Some((_, desk)) = self.open(slot) else { continue };
             let mark = desk.state.timers.mark();
             // What follows from one timer comes before the next.
             while self.fire(slot, mark) {
                 self.work();
             }
+        }
+    }
+
+    /// Waits no longer for answers whose time is over.
+    fn give_up(&mut self, slot: Slot) {
+        let now = self.now;
+        let late = self.open(slot).map(|(_, desk)| desk.state.questions.due(now)).unwrap_or_default();
+        for id in late {
+            let Some((_, mut desk)) = self.open(slot) else { return };
+            desk.unanswered(id, Failure::Timeout);
+            self.work();
         }
     }
 
@@ -218,7 +230,6 @@ impl<T: Topology> Turn<'_, T> {
                 }
                 topology.handle(Event::Timer(timer), &mut Context::new(&mut desk, Lane::default()));
             }
-            OverlayTimer::Pending(id) => desk.unanswered(id, Failure::Timeout),
             OverlayTimer::Republish(key) => desk.republish(key),
             OverlayTimer::Expire => desk.expire(),
         }
