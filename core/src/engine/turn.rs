@@ -364,7 +364,9 @@ impl<T: Topology> Turn<'_, T> {
         desk.frame(topology, peer, body, payload);
         // What did not go to an application is taken in now.
         let charge = core::mem::take(&mut desk.state.charge);
-        desk.consumed(peer, charge);
+        if charge > 0 {
+            desk.consumed(peer, charge);
+        }
     }
 
     /// A queue grew shorter: whoever was told "busy" may try again.
