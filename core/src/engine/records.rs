@@ -300,8 +300,7 @@ impl<T: Topology> Desk<'_, T> {
     pub(super) fn end_everything(&mut self, why: Failure) {
         let operations: Vec<u32> = self.state.records.operations.keys().copied().collect();
         operations.into_iter().for_each(|id| self.record_done(id, Some(why)));
-        let pending: Vec<u32> = self.state.pending.keys().copied().collect();
-        pending.into_iter().for_each(|id| self.unanswered(id, why));
+        self.state.questions.all().into_iter().for_each(|id| self.unanswered(id, why));
         let lookups: Vec<u32> = self.state.lookups.keys().copied().collect();
         lookups.into_iter().for_each(|id| self.abandon_lookup(id, why));
     }

@@ -249,7 +249,7 @@ impl<T: Topology> Turn<'_, T> {
             .collect();
         for (slot, id) in routed {
             if let Some((_, desk)) = self.open(slot)
-                && let Some(pending) = desk.state.pending.get_mut(&id)
+                && let Some(pending) = desk.state.questions.get_mut(id)
             {
                 pending.peer = None;
             }

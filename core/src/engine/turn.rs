@@ -159,7 +159,7 @@ impl<T: Topology> Turn<'_, T> {
     fn undelivered(&mut self, slot: Slot, peer: Guid, frame: Frame<T>) {
         let Some((_, mut desk)) = self.open(slot) else { return };
         match frame.body {
-            Body::Routed(routed) if routed.back == Return::Path && !desk.state.pending.contains_key(&routed.id) => {
+            Body::Routed(routed) if routed.back == Return::Path && !desk.state.questions.contains(routed.id) => {
                 // Whoever asked was told already that there is no answer.
                 desk.state.metrics.dropped += 1;
             }
@@ -206,12 +206,24 @@ impl<T: Topology> Turn<'_, T> {
             self.work();
         }
         for slot in self.slots() {
+            self.give_up(slot);
             let Some((_, desk)) = self.open(slot) else { continue };
             let mark = desk.state.timers.mark();
             // What follows from one timer comes before the next.
             while self.fire(slot, mark) {
                 self.work();
             }
+        }
+    }
+
+    /// Waits no longer for answers whose time is over.
+    fn give_up(&mut self, slot: Slot) {
+        let now = self.now;
+        let late = self.open(slot).map(|(_, desk)| desk.state.questions.due(now)).unwrap_or_default();
+        for id in late {
+            let Some((_, mut desk)) = self.open(slot) else { return };
+            desk.unanswered(id, Failure::Timeout);
+            self.work();
         }
     }
 
@@ -227,7 +239,6 @@ impl<T: Topology> Turn<'_, T> {
                 }
                 topology.handle(Event::Timer(timer), &mut Context::new(&mut desk, Lane::default()));
             }
-            OverlayTimer::Pending(id) => desk.unanswered(id, Failure::Timeout),
             OverlayTimer::Lookup(id) => desk.lookup_overdue(id),
             OverlayTimer::Republish(key) => desk.republish(key),
             OverlayTimer::Expire => desk.expire(),
@@ -367,7 +378,9 @@ impl<T: Topology> Turn<'_, T> {
         desk.frame(topology, peer, body, payload);
         // What did not go to an application is taken in now.
         let charge = core::mem::take(&mut desk.state.charge);
-        desk.consumed(peer, charge);
+        if charge > 0 {
+            desk.consumed(peer, charge);
+        }
     }
 
     /// A queue grew shorter: whoever was told "busy" may try again.
