@@ -18,6 +18,7 @@ pub mod io;
 mod lookup;
 pub mod metrics;
 mod peers;
+mod questions;
 mod records;
 mod routing;
 pub mod rtt;
@@ -176,7 +177,7 @@ impl<T: Topology> Engine<T> {
     /// When the engine next wants [`Input::Wake`].
     #[must_use]
     pub fn next_wake(&self) -> Option<Time> {
-        let overlays = self.overlays.iter().flatten().filter_map(|o| o.state.timers.next());
+        let overlays = self.overlays.iter().flatten().filter_map(|o| o.state.next_wake());
         overlays.chain(self.node.timers.next()).min()
     }
 

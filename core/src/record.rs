@@ -8,8 +8,13 @@ use crate::{Guid, Key, Time};
 
 /// How many bytes a record's value may have.
 pub const MAX_VALUE_BYTES: usize = 1024;
-/// How far ahead a record may expire: two days, as libp2p's provider records do.
+/// How long a record may live at most: two days, as libp2p's provider records do.
 pub const MAX_LIFETIME_SECS: u64 = 48 * 3600;
+
+/// How much the clocks of two nodes may differ, so that a record of the longest life is not refused.
+const CLOCK_SKEW_SECS: u64 = 600;
+/// What a record takes on the wire beside its value: five fields of fixed or small size.
+const FIXED_BYTES: usize = 33 + 33 + 32 + 10 + 10 + 2 + 65;
 
 /// A small signed record. Provider records have an empty value: the publisher itself is what they name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -57,6 +62,12 @@ impl Record {
         Self { key, publisher: Guid::of(&public_key), public_key, sequence, expires, value, signature }
     }
 
+    /// How many bytes it takes on the wire at most.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        FIXED_BYTES + self.value.len()
+    }
+
     /// Checks size, expiry and signature.
     ///
     /// # Errors
@@ -65,7 +76,8 @@ impl Record {
         if self.value.len() > MAX_VALUE_BYTES {
             return Err(RecordError::TooLarge);
         }
-        if self.expires <= now.as_secs() || self.expires > now.as_secs().saturating_add(MAX_LIFETIME_SECS) {
+        let latest = now.as_secs().saturating_add(MAX_LIFETIME_SECS + CLOCK_SKEW_SECS);
+        if self.expires <= now.as_secs() || self.expires > latest {
             return Err(RecordError::Expiry);
         }
         let message = Self::message(&self.key, self.sequence, self.expires, &self.value);

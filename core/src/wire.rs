@@ -81,7 +81,7 @@ pub fn cut(buffer: &mut BytesMut) -> Result<Option<Bytes>, WireError> {
 ///
 /// # Errors
 /// [`WireError::Malformed`] or [`WireError::TooManyContacts`]: the sender broke the rules.
-pub fn decode<T: Topology>(bytes: Bytes) -> Result<Frame<T>, WireError> {
+pub fn decode<T: Topology>(mut bytes: Bytes) -> Result<Frame<T>, WireError> {
     let (tag, prefix) = varint(&bytes)?.ok_or(WireError::Malformed)?;
     let header = bytes.get(prefix..).ok_or(WireError::Malformed)?;
     // The number of contacts is looked at before any is decoded.
@@ -90,8 +90,14 @@ pub fn decode<T: Topology>(bytes: Bytes) -> Result<Frame<T>, WireError> {
         return Err(WireError::TooManyContacts);
     }
     let ((contacts, body), rest) = postcard::take_from_bytes(header).map_err(|_| WireError::Malformed)?;
-    let payload = bytes.slice(bytes.len() - rest.len()..);
-    Ok(Frame { tag, contacts, body, payload })
+    let header = bytes.len() - rest.len();
+    if header == bytes.len() {
+        // Nothing of the frame is kept, so what it was cut from may go.
+        bytes = Bytes::new();
+    } else {
+        bytes.advance(header);
+    }
+    Ok(Frame { tag, contacts, body, payload: bytes })
 }
 
 /// Appends one frame, length and header, to `out`; the caller appends [`Frame::payload`] after it.

@@ -4,6 +4,8 @@
 mod admission;
 #[path = "engine/asks.rs"]
 mod asks;
+#[path = "engine/casts.rs"]
+mod casts;
 #[path = "engine/credit.rs"]
 mod credit;
 #[path = "engine/dials.rs"]
@@ -14,6 +16,8 @@ mod interest;
 mod net;
 #[path = "engine/puppet.rs"]
 mod puppet;
+#[path = "engine/records.rs"]
+mod records;
 #[path = "engine/routes.rs"]
 mod routes;
 #[path = "engine/spec.rs"]

@@ -83,7 +83,7 @@ fn routed(origin: &mut Lone, len: usize) -> Bytes {
     cut(&frame)
 }
 
-/// What forwards cost with one size of payload.
+/// What forwards cost with one size of payload, where three next hops are ranked and the first takes it.
 struct Forward {
     whole: f64,
     engine: f64,
@@ -104,12 +104,13 @@ fn forwards(chunks: usize) {
 }
 
 fn forward(chunks: usize, len: usize) -> Forward {
-    let (mut origin, mut hop, mut next) = (Lone::new(), Lone::new(), Lone::new());
-    let (from, to) = (ConnId(1), ConnId(2));
+    let (mut origin, mut hop) = (Lone::new(), Lone::new());
+    let mut ranked = [Lone::new(), Lone::new(), Lone::new()];
+    let (from, to) = (ConnId(1), ConnId(10 + ranked.len() as u64));
     link(&mut origin, &mut hop, from);
-    link(&mut hop, &mut next, to);
+    (11..).zip(&mut ranked).for_each(|(conn, next)| link(&mut hop, next, ConnId(conn)));
     let bytes = routed(&mut origin, len);
-    let (peer, onward) = (origin.guid(), next.guid());
+    let (peer, onward) = (origin.guid(), ranked[2].guid());
     let sessions: HashMap<_, _> = (0..64).map(|_| (Lone::new().guid(), ConnId(3))).chain([(onward, to)]).collect();
     let (mut scratch, mut out) = (Vec::new(), BytesMut::new());
     let (mut whole, mut engine, mut floor) = (Watch::default(), Watch::default(), Watch::default());

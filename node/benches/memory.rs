@@ -26,8 +26,8 @@ const SIDE: usize = 20;
 /// Nodes of each set whose sessions come first, so that what a process needs once is there before.
 const FIRST: usize = 3;
 const NODES: usize = 20;
-/// The overlays of each node. The last is of another family as soon as there is one.
-const OVERLAYS: [&str; 3] = ["chord", "kademlia", "full-mesh"];
+/// The overlays of each node: a ring to find things, a mesh to announce them, a tree to stream them.
+const OVERLAYS: [&str; 3] = ["chord", "hyparview-plumtree", "scribe"];
 /// How long nodes are left alone before they count as idle.
 const SETTLE: Duration = Duration::from_secs(5);
 

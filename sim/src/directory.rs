@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use polymorph_core::engine::book::Book;
-use polymorph_core::{Contact, Guid, Time, TransportAddress};
+use polymorph_core::{Contact, ContactError, Guid, Time, TransportAddress};
 
 use crate::crypto::Crypto;
 
@@ -93,7 +93,9 @@ impl Book for SharedBook {
         self.find(peer)
     }
 
-    fn learn(&mut self, _contact: Contact, _now: Time) {}
+    fn learn(&mut self, _contact: Contact, _now: Time) -> Result<(), ContactError> {
+        Ok(())
+    }
 
     fn to_tell(&mut self, peer: &Guid, now: Time) -> Option<Contact> {
         self.find(peer).filter(|contact| contact.expires() > now)

@@ -67,9 +67,10 @@ impl<T: Topology> Engine<T> {
 }
 
 fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
-    holds!(state.pending.len() <= state.settings.pending, "{} questions wait", state.pending.len());
-    for (id, pending) in &state.pending {
-        holds!(state.timers.has(pending.timer()), "question {id} waits without end");
+    holds!(state.questions.len() <= state.settings.pending, "{} questions wait", state.questions.len());
+    for (id, pending) in state.questions.iter() {
+        let woken = state.questions.next().is_some_and(|next| next <= pending.until);
+        holds!(woken, "question {id} waits without end");
         let known = match pending.waits {
             Waits::Record { operation } => state.records.knows(operation),
             _ => true,
@@ -78,7 +79,7 @@ fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
     }
     for (id, lookup) in &state.lookups {
         let waits = |w: &Waits| matches!(w, Waits::Find { lookup } | Waits::Way { lookup } if lookup == id);
-        let waiting = state.pending.values().filter(|p| waits(&p.waits)).count();
+        let waiting = state.questions.iter().filter(|(_, p)| waits(&p.waits)).count();
         holds!(waiting > 0, "lookup {id} goes on, and asks nobody");
         let asked = lookup.asked();
         holds!(asked == waiting, "lookup {id} waits for {asked} answers, and asked {waiting}");
@@ -88,7 +89,7 @@ fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
     }
     for (id, open) in state.records.open() {
         let for_it = |w: &Waits| matches!(w, Waits::Record { operation } if *operation == id);
-        let asked = state.pending.values().filter(|p| for_it(&p.waits)).count();
+        let asked = state.questions.iter().filter(|(_, p)| for_it(&p.waits)).count();
         let found = |l: &super::lookup::Lookup<T>| matches!(l.asker(), Asker::Record { operation } if *operation == id);
         let sought = state.lookups.values().any(found);
         holds!(sought || open == asked && asked > 0, "operation {id} waits for {open} answers, and asked {asked}");

@@ -6,8 +6,6 @@ use bytes::Bytes;
 
 use super::desk::Desk;
 use super::io::{Failure, Outcome, Output};
-use super::state::OverlayTimer;
-use super::timers::Handle;
 use super::turn::Todo;
 use crate::topology::Topology;
 use crate::topology::context::Host as _;
@@ -73,14 +71,9 @@ pub(super) struct Pending {
     pub(super) waits: Waits,
     /// Whom it was put to; `None` if the answer may come from anybody.
     pub(super) peer: Option<Guid>,
-    sent: Time,
-    timer: Handle,
-}
-
-impl Pending {
-    pub(super) fn timer(&self) -> Handle {
-        self.timer
-    }
+    pub(super) sent: Time,
+    /// When it is given up.
+    pub(super) until: Time,
 }
 
 impl<T: Topology> Desk<'_, T> {
@@ -102,9 +95,9 @@ impl<T: Topology> Desk<'_, T> {
 
     /// Makes room for an answer. Whoever waits is told at once if there is none.
     pub(super) fn wait(&mut self, id: u32, waits: Waits, peer: Option<Guid>, timeout: Duration) -> bool {
-        let timer = self.state.timers.push(self.now + timeout, OverlayTimer::Pending(id));
-        self.state.pending.insert(id, Pending { waits, peer, sent: self.now, timer });
-        if self.state.pending.len() > self.state.settings.pending {
+        let until = self.now + timeout;
+        self.state.questions.insert(id, Pending { waits, peer, sent: self.now, until });
+        if self.state.questions.len() > self.state.settings.pending {
             self.unanswered(id, Failure::TooMany);
             return false;
         }
@@ -122,7 +115,7 @@ impl<T: Topology> Desk<'_, T> {
     /// Takes the question an answer belongs to, if `from` was asked it. What this node finds out by itself needs not
     /// come from whom it asked.
     pub(super) fn answered(&mut self, id: u32, from: &Guid, kind: Kind) -> Option<Waits> {
-        let pending = *self.state.pending.get(&id)?;
+        let pending = *self.state.questions.get(id)?;
         if pending.peer.is_some_and(|peer| peer != *from) && *from != self.node.me {
             return None;
         }
@@ -193,17 +186,14 @@ impl<T: Topology> Desk<'_, T> {
 
     /// A peer is gone: nothing will be answered by it.
     pub(super) fn unanswered_by(&mut self, peer: &Guid) {
-        let theirs = |(id, p): (&u32, &Pending)| (p.peer == Some(*peer)).then_some(*id);
-        let ids: Vec<u32> = self.state.pending.iter().filter_map(theirs).collect();
-        for id in ids {
+        for id in self.state.questions.of(peer) {
             self.unanswered(id, Failure::PeerGone);
         }
     }
 
     /// Waits no longer.
     pub(super) fn forget(&mut self, id: u32) -> Option<Pending> {
-        let pending = self.state.pending.remove(&id)?;
-        self.state.timers.remove(pending.timer);
+        let pending = self.state.questions.remove(id)?;
         match pending.waits {
             Waits::Hop { peer, .. } => self.way_ended(&peer),
             Waits::Ask { ticket } => drop(self.state.asks.remove(&ticket)),

@@ -30,6 +30,12 @@ struct Kept {
     payload: Bytes,
 }
 
+impl Kept {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.payload.len()
+    }
+}
+
 /// What one overlay remembers of broadcasts.
 #[derive(Debug)]
 pub(super) struct Casts {
@@ -83,25 +89,32 @@ impl Casts {
     }
 
     fn keep(&mut self, copied: &Copied, payload: &Bytes, now: Time, settings: &settings::Overlay) {
-        self.kept_bytes += payload.len() + size_of::<Kept>();
+        // One that was forgotten as seen may come again while it is still kept.
+        if let Some(old) = self.kept.remove(&copied.id) {
+            self.kept_bytes -= old.bytes();
+            self.kept_order.retain(|(_, id)| *id != copied.id);
+        }
+        let kept = Kept { copied: copied.clone(), payload: payload.clone() };
+        self.kept_bytes += kept.bytes();
         self.kept_order.push_back((now + settings.kept, copied.id));
-        self.kept.insert(copied.id, Kept { copied: copied.clone(), payload: payload.clone() });
+        self.kept.insert(copied.id, kept);
         while let Some(&(until, id)) = self.kept_order.front() {
             if until > now && self.kept_bytes <= settings.kept_bytes {
                 return;
             }
             self.kept_order.pop_front();
             if let Some(old) = self.kept.remove(&id) {
-                self.kept_bytes -= old.payload.len() + size_of::<Kept>();
+                self.kept_bytes -= old.bytes();
             }
         }
     }
 
     /// Checks the bounds and the count of bytes.
     pub(super) fn audit(&self, settings: &settings::Overlay) -> Result<(), String> {
-        let kept: usize = self.kept.values().map(|kept| kept.payload.len() + size_of::<Kept>()).sum();
+        let kept: usize = self.kept.values().map(Kept::bytes).sum();
         let good = kept == self.kept_bytes
             && kept <= settings.kept_bytes
+            && self.kept.len() == self.kept_order.len()
             && self.seen.len() == self.seen_order.len()
             && self.seen.len() <= settings.seen;
         if good { Ok(()) } else { Err(format!("{kept} bytes of broadcasts are kept, {} counted", self.kept_bytes)) }
@@ -112,11 +125,21 @@ impl Casts {
     }
 }
 
-fn name(origin: &Guid, sequence: u64, payload: &[u8]) -> CopyId {
+/// The name of a broadcast. The topic is part of it, or a copy under another topic would stand in its way.
+fn name(origin: &Guid, sequence: u64, topic: Option<&Key>, payload: &[u8]) -> CopyId {
     let mut hasher = blake3::Hasher::new_derive_key("polymorph 2026-11 broadcast id");
-    hasher.update(&origin.0).update(&sequence.to_le_bytes()).update(payload);
+    hasher.update(&origin.0).update(&sequence.to_le_bytes());
+    hasher.update(&[u8::from(topic.is_some())]).update(topic.map_or(&[0; 32], |t| &t.0)).update(payload);
     let mut id = CopyId::default();
     id.0.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    id
+}
+
+/// Under what a copy is remembered as seen: what was passed on unchecked under another topic is another copy.
+fn seen_as(mut id: CopyId, topic: Option<&Key>) -> CopyId {
+    if let Some(topic) = topic {
+        id.0.iter_mut().zip(topic.0).for_each(|(id, topic)| *id ^= topic);
+    }
     id
 }
 
@@ -142,35 +165,64 @@ impl<T: Topology> Desk<'_, T> {
         // The first sequence number is the moment of the first broadcast: it never repeats after a restart.
         self.state.casts.sequence = self.state.casts.sequence.max(self.now.0) + 1;
         let sequence = self.state.casts.sequence;
-        let id = name(&me, sequence, &payload);
+        let id = name(&me, sequence, topic.as_ref(), &payload);
         let signed: Option<(PublicKey, Signature)> = (origin == Origin::Signed).then(|| {
             let bytes = signed_bytes(&self.state.id, topic.as_ref(), &id);
             (self.node.signer.public_key(), self.node.signer.sign(Domain::Broadcast, &bytes))
         });
         let copied = Box::new(Copied { id, origin: me, sequence, topic, hops: 0, lane, signed });
-        self.state.casts.see(id, self.state.settings.seen);
-        self.take(copied, payload, None);
+        self.state.casts.see(seen_as(id, topic.as_ref()), self.state.settings.seen);
+        self.take(copied, payload, None, None);
     }
 
-    /// A copy came from a peer.
+    /// A copy came from a peer. What this node delivers it checks before it passes it on or remembers it as seen, so
+    /// that a forged copy cannot stand in the way of the true one.
     pub(super) fn copy(&mut self, copied: Box<Copied>, payload: Bytes, peer: Guid) {
         self.state.metrics.copies += 1;
-        let Copied { id, topic, lane, .. } = *copied;
-        let hops = copied.hops;
-        let first = self.state.casts.see(id, self.state.settings.seen);
-        if !first {
+        let Copied { id, topic, lane, hops, .. } = *copied;
+        let under = seen_as(id, topic.as_ref());
+        if self.state.casts.seen.contains(&under) {
             self.state.metrics.duplicates += 1;
-            return self.tell(lane, Event::Copy { id, topic, from: Some(peer), first, hops });
+            return self.tell(lane, Event::Copy { id, topic, from: Some(peer), first: false, hops });
         }
-        if hops > self.state.settings.hop_limit {
+        if hops == 0 || hops > self.state.settings.hop_limit || copied.origin == self.node.me {
             self.state.metrics.dropped += 1;
             return;
         }
-        self.take(copied, payload, Some(peer));
+        let mut proven = None;
+        if self.delivers(topic.as_ref()) {
+            proven = self.check(&copied, &payload);
+            if proven.is_none() {
+                // Everybody hears what has no topic and checks it, so that whoever passes it on unchecked forged it.
+                return if topic.is_none() {
+                    self.blame(peer, "a forged broadcast");
+                } else {
+                    self.state.metrics.faults += 1;
+                };
+            }
+        }
+        self.state.casts.see(under, self.state.settings.seen);
+        self.take(copied, payload, Some(peer), proven);
+    }
+
+    fn delivers(&self, topic: Option<&Key>) -> bool {
+        !self.state.is_client() && self.state.casts.hears(topic)
+    }
+
+    /// Whether a broadcast's name and signature prove true, and what that proves.
+    fn check(&self, copied: &Copied, payload: &[u8]) -> Option<Origin> {
+        let Copied { id, origin: from, sequence, ref topic, ref signed, .. } = *copied;
+        if name(&from, sequence, topic.as_ref(), payload) != id {
+            return None;
+        }
+        let Some((key, signature)) = signed else { return Some(Origin::Claimed) };
+        let bytes = signed_bytes(&self.state.id, topic.as_ref(), &id);
+        let good = Guid::of(key) == from && self.node.verifier.verify(key, Domain::Broadcast, &bytes, signature);
+        good.then_some(Origin::Signed)
     }
 
     /// The first copy: kept, told to the topology, passed on, then delivered.
-    fn take(&mut self, copied: Box<Copied>, payload: Bytes, from: Option<Guid>) {
+    fn take(&mut self, copied: Box<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin>) {
         let slot = self.slot();
         let Copied { id, topic, hops, lane, .. } = *copied;
         self.state.casts.keep(&copied, &payload, self.now, &self.state.settings);
@@ -179,11 +231,18 @@ impl<T: Topology> Desk<'_, T> {
             from.is_some_and(|p| self.node.peers.get(&p).and_then(|p| p.overlay(slot)).is_some_and(|o| !o.member));
         let from = from.filter(|_| !client);
         self.tell(lane, Event::Copy { id, topic, from, first: true, hops });
-        self.ws.todo.push_back(Todo::Spread { slot, copied, payload, from });
+        self.ws.todo.push_back(Todo::Spread { slot, copied, payload, from, proven });
     }
 
     /// Passes a copy on, then delivers it here.
-    pub(super) fn spread(&mut self, topology: &T, copied: Box<Copied>, payload: Bytes, from: Option<Guid>) {
+    pub(super) fn spread(
+        &mut self,
+        topology: &T,
+        copied: Box<Copied>,
+        payload: Bytes,
+        from: Option<Guid>,
+        proven: Option<Origin>,
+    ) {
         let Copied { id, topic, origin, hops, lane, .. } = *copied;
         let mut to = Vec::new();
         if self.state.is_client() {
@@ -198,7 +257,11 @@ impl<T: Topology> Desk<'_, T> {
                 self.send_copy(&copied, payload.clone(), peer);
             }
         }
-        self.deliver_copy(*copied, payload);
+        if let Some(proven) = proven {
+            let slot = self.slot();
+            let from = origin;
+            self.ws.out.push(Output::Published { slot, id, topic, from, origin: proven, hops, payload });
+        }
     }
 
     fn send_copy(&mut self, copied: &Copied, payload: Bytes, to: Guid) {
@@ -212,33 +275,6 @@ impl<T: Topology> Desk<'_, T> {
             let (copied, payload) = (copied.clone(), payload.clone());
             self.send_copy(&copied, payload, to);
         }
-    }
-
-    /// Hands a broadcast to the application, once its name and signature prove true.
-    fn deliver_copy(&mut self, copied: Copied, payload: Bytes) {
-        let Copied { id, origin: from, sequence, topic, hops, signed, .. } = copied;
-        let slot = self.slot();
-        if from == self.node.me || self.state.is_client() || !self.state.casts.hears(topic.as_ref()) {
-            return;
-        }
-        if name(&from, sequence, &payload) != id {
-            self.state.metrics.faults += 1;
-            return;
-        }
-        let origin = match signed {
-            None => Origin::Claimed,
-            Some((key, signature)) => {
-                let bytes = signed_bytes(&self.state.id, topic.as_ref(), &id);
-                let good =
-                    Guid::of(&key) == from && self.node.verifier.verify(&key, Domain::Broadcast, &bytes, &signature);
-                if !good {
-                    self.state.metrics.faults += 1;
-                    return;
-                }
-                Origin::Signed
-            }
-        };
-        self.ws.out.push(Output::Published { slot, id, topic, from, origin, hops, payload });
     }
 }
 

@@ -1,5 +1,5 @@
-//! A keyed hash for tables whose keys a remote peer may choose. The key comes in through the engine's
-//! constructor, so that runs can be repeated.
+//! Hashes for tables: a keyed one where a remote peer may choose the keys, and one that costs nothing where this node
+//! counts them up itself. The key comes in through the engine's constructor, so that runs can be repeated.
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
 
@@ -13,5 +13,36 @@ impl BuildHasher for Seeded {
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.0);
         hasher
+    }
+}
+
+/// For numbers this node gave out itself: nobody else can make them meet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Own;
+
+/// The number, its bits spread over the whole word.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Number(u64);
+
+impl BuildHasher for Own {
+    type Hasher = Number;
+    fn build_hasher(&self) -> Number {
+        Number::default()
+    }
+}
+
+impl Hasher for Number {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing (Knuth, The Art of Computer Programming, vol. 3, §6.4).
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

@@ -1,5 +1,7 @@
 //! The peers a node knows of: sessions, dials, and who holds which link.
 
+use core::cell::Cell;
+
 use hashbrown::HashMap;
 
 use super::Slot;
@@ -259,16 +261,31 @@ pub(super) struct Peers<T: Topology> {
     index: HashMap<Guid, PeerIx, Seeded>,
     table: Vec<Option<Peer<T>>>,
     free: Vec<PeerIx>,
+    /// Whom [`find`](Self::find) found last.
+    recent: Cell<PeerIx>,
     pub(super) open: usize,
 }
 
 impl<T: Topology> Peers<T> {
     pub(super) fn new(seed: u64) -> Self {
-        Self { index: HashMap::with_hasher(Seeded(seed)), table: Vec::new(), free: Vec::new(), open: 0 }
+        Self {
+            index: HashMap::with_hasher(Seeded(seed)),
+            table: Vec::new(),
+            free: Vec::new(),
+            recent: Cell::new(0),
+            open: 0,
+        }
     }
 
     pub(super) fn find(&self, guid: &Guid) -> Option<PeerIx> {
-        self.index.get(guid).copied()
+        // One input concerns one peer, and inputs come in runs: mostly it is the one that was looked for last.
+        let recent = self.recent.get();
+        if self.table.get(recent as usize).is_some_and(|peer| peer.as_ref().is_some_and(|p| p.guid == *guid)) {
+            return Some(recent);
+        }
+        let found = self.index.get(guid).copied()?;
+        self.recent.set(found);
+        Some(found)
     }
 
     pub(super) fn get(&self, guid: &Guid) -> Option<&Peer<T>> {

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::calls::Waits;
-use super::desk::Desk;
+use super::desk::{Desk, MAX_PAYLOAD};
 use super::io::{Failure, Outcome};
 use super::lookup::Asker;
 use super::state::OverlayTimer;
+use super::timers::Handle;
 use super::turn::Todo;
 use crate::record::{MAX_LIFETIME_SECS, MAX_VALUE_BYTES, Record};
 use crate::topology::Topology;
@@ -20,6 +21,8 @@ use crate::{Guid, Key};
 
 /// A record is signed and stored anew after this share of its lifetime, so that two rounds may fail.
 const REPUBLISH_SHARE: u32 = 3;
+/// A shorter life is lengthened to this: a record is stored anew every second then.
+const MIN_LIFETIME: Duration = Duration::from_secs(3);
 /// How often expired records are dropped.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// How many replicas must have answered a fetch that found something.
@@ -32,6 +35,8 @@ const MAX_OWN: usize = 16_384;
 struct Own {
     value: Bytes,
     lifetime: Duration,
+    /// When it is stored anew.
+    timer: Handle,
 }
 
 /// A record being stored or fetched.
@@ -85,7 +90,7 @@ impl<T: Topology> Desk<'_, T> {
             Some(Failure::NotSupported)
         } else if value.len() > MAX_VALUE_BYTES || lifetime > Duration::from_secs(MAX_LIFETIME_SECS) {
             Some(Failure::TooLarge)
-        } else if self.state.records.own.len() >= MAX_OWN {
+        } else if self.state.records.own.len() >= MAX_OWN && !self.state.records.own.contains_key(&key) {
             Some(Failure::TooMany)
         } else {
             None
@@ -93,22 +98,23 @@ impl<T: Topology> Desk<'_, T> {
         if let Some(failure) = failure {
             return self.done(ticket, Outcome::Failed(failure));
         }
-        let lifetime = lifetime.max(Duration::from_secs(3));
-        let first = self.state.records.own.insert(key, Own { value, lifetime }).is_none();
-        if first {
-            self.state.timers.push(self.now + lifetime / REPUBLISH_SHARE, OverlayTimer::Republish(key));
-        }
+        let lifetime = lifetime.max(MIN_LIFETIME);
+        let timer = self.state.timers.push(self.now + lifetime / REPUBLISH_SHARE, OverlayTimer::Republish(key));
+        self.withdraw(&key);
+        self.state.records.own.insert(key, Own { value, lifetime, timer });
         self.store_own(key, Some(ticket));
     }
 
     pub(super) fn withdraw(&mut self, key: &Key) {
-        self.state.records.own.remove(key);
+        if let Some(own) = self.state.records.own.remove(key) {
+            self.state.timers.remove(own.timer);
+        }
     }
 
     /// Signs an own record anew and stores it.
     pub(super) fn republish(&mut self, key: Key) {
-        let Some(own) = self.state.records.own.get(&key) else { return };
-        self.state.timers.push(self.now + own.lifetime / REPUBLISH_SHARE, OverlayTimer::Republish(key));
+        let Some(own) = self.state.records.own.get_mut(&key) else { return };
+        own.timer = self.state.timers.push(self.now + own.lifetime / REPUBLISH_SHARE, OverlayTimer::Republish(key));
         self.store_own(key, None);
     }
 
@@ -222,7 +228,15 @@ impl<T: Topology> Desk<'_, T> {
 
     /// A peer asks what is kept under a key.
     pub(super) fn fetch(&mut self, peer: Guid, id: u32, key: Key) {
-        let records = self.kept(&key);
+        // As many as fit a frame.
+        let mut room = MAX_PAYLOAD;
+        let fits = move |record: &Record| {
+            let bytes = record.wire_len();
+            let fits = bytes <= room;
+            room -= bytes.min(room);
+            fits
+        };
+        let records = self.kept(&key).into_iter().take_while(fits).collect();
         self.send_or_drop(peer, Body::Fetched { id, records }, Bytes::new());
     }
 
@@ -286,8 +300,7 @@ impl<T: Topology> Desk<'_, T> {
     pub(super) fn end_everything(&mut self, why: Failure) {
         let operations: Vec<u32> = self.state.records.operations.keys().copied().collect();
         operations.into_iter().for_each(|id| self.record_done(id, Some(why)));
-        let pending: Vec<u32> = self.state.pending.keys().copied().collect();
-        pending.into_iter().for_each(|id| self.unanswered(id, why));
+        self.state.questions.all().into_iter().for_each(|id| self.unanswered(id, why));
         let lookups: Vec<u32> = self.state.lookups.keys().copied().collect();
         lookups.into_iter().for_each(|id| self.abandon_lookup(id, why));
     }

@@ -131,7 +131,7 @@ impl<T: Topology> Desk<'_, T> {
         let (id, back) = (routed.id, routed.back);
         let mut body = Body::Routed(routed);
         for (rank, &next) in route.peers.iter().enumerate() {
-            if let (Return::Path, Some(pending)) = (back, self.state.pending.get_mut(&id)) {
+            if let (Return::Path, Some(pending)) = (back, self.state.questions.get_mut(id)) {
                 pending.peer = Some(next);
             }
             // The last alternative takes the message itself, those before it a copy only if there is another.

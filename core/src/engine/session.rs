@@ -97,9 +97,14 @@ impl<T: Topology> Turn<'_, T> {
         let now = self.now;
         for contact in frame.contacts {
             // Over this session a peer introduces nobody but itself.
-            if contact.guid() == guid {
-                self.ws.book.learn(contact, now);
+            if contact.guid() != guid {
+                continue;
             }
+            if self.ws.book.learn(contact, now).is_err() {
+                self.ws.todo.push_back(Todo::Fault { peer: guid });
+            }
+            // Checked now, so that nothing drives it out that was not.
+            let _ = self.ws.book.to_tell(&guid, now);
         }
         match frame.body {
             Body::Offer(offer) => self.accept(guid, &offer),
@@ -224,6 +229,8 @@ impl<T: Topology> Turn<'_, T> {
         if let Some(peer) = self.node.peers.get_mut(&guid) {
             peer.link = Link::None;
         }
+        // If the contact was forged, it makes room for another.
+        let _ = self.ws.book.to_tell(&guid, self.now);
         self.reroute_waiting(guid);
         let slots = self.slots();
         slots.into_iter().for_each(|slot| self.gone(slot, guid, Down::Lost));
@@ -242,7 +249,7 @@ impl<T: Topology> Turn<'_, T> {
             .collect();
         for (slot, id) in routed {
             if let Some((_, desk)) = self.open(slot)
-                && let Some(pending) = desk.state.pending.get_mut(&id)
+                && let Some(pending) = desk.state.questions.get_mut(id)
             {
                 pending.peer = None;
             }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use rand_core::SeedableRng;
 
-use super::calls::Pending;
 use super::cast::Casts;
 use super::io::Attach;
 use super::lookup::Lookup;
 use super::metrics::{Metrics, PeerInfo};
 use super::peers::{Link, Peers};
+use super::questions::Questions;
 use super::records::Records;
 use super::timers::{Handle, Timers};
 use super::{Slot, settings};
@@ -98,8 +98,6 @@ impl<T: Topology> NodeState<T> {
 pub(super) enum OverlayTimer<K> {
     /// The topology's own.
     Topology(K),
-    /// A question should have been answered.
-    Pending(u32),
     /// A lookup took long enough.
     Lookup(u32),
     /// An own record must be stored anew.
@@ -133,7 +131,7 @@ pub(super) struct State<T: Topology> {
     pub(super) rng: Rng,
     pub(super) timers: Timers<OverlayTimer<T::Timer>>,
     pub(super) set: BTreeMap<T::Timer, Handle>,
-    pub(super) pending: BTreeMap<u32, Pending>,
+    pub(super) questions: Questions,
     /// What the application asked the topology, and under which number it waits.
     pub(super) asks: BTreeMap<Ticket, u32>,
     pub(super) lookups: BTreeMap<u32, Lookup<T>>,
@@ -169,7 +167,7 @@ impl<T: Topology> Overlay<T> {
             rng: Rng::from_seed(seed),
             timers: Timers::new(),
             set: BTreeMap::new(),
-            pending: BTreeMap::new(),
+            questions: Questions::new(),
             asks: BTreeMap::new(),
             lookups: BTreeMap::new(),
             ids: 0,
@@ -193,10 +191,15 @@ impl<T: Topology> State<T> {
     pub(super) fn next_id(&mut self) -> u32 {
         loop {
             self.ids = self.ids.wrapping_add(1).max(1);
-            if !self.pending.contains_key(&self.ids) && !self.lookups.contains_key(&self.ids) {
+            if !self.questions.contains(self.ids) && !self.lookups.contains_key(&self.ids) {
                 return self.ids;
             }
         }
+    }
+
+    /// When something is to be done.
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        [self.timers.next(), self.questions.next()].into_iter().flatten().min()
     }
 
     pub(super) fn is_client(&self) -> bool {
@@ -228,7 +231,7 @@ impl<T: Topology> State<T> {
 
     pub(super) fn bytes(&self) -> usize {
         self.timers.len() * 64
-            + self.pending.len() * size_of::<(u32, Pending)>()
+            + self.questions.bytes()
             + self.lookups.values().map(Lookup::bytes).sum::<usize>()
             + self.casts.bytes()
             + self.records.bytes()

@@ -35,7 +35,7 @@ pub(super) enum Todo<T: Topology> {
     /// Begin a broadcast.
     Broadcast { slot: Slot, lane: Lane, topic: Option<crate::Key>, payload: Bytes, origin: Origin },
     /// Pass a broadcast on, now that the topology was told of it.
-    Spread { slot: Slot, copied: Box<Copied>, payload: Bytes, from: Option<Guid> },
+    Spread { slot: Slot, copied: Box<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin> },
     /// A frame found no session.
     Undelivered { slot: Slot, peer: Guid, frame: Frame<T> },
     /// The topology changed something.
@@ -142,9 +142,9 @@ impl<T: Topology> Turn<'_, T> {
                     desk.broadcast(lane, topic, payload, origin);
                 }
             }
-            Todo::Spread { slot, copied, payload, from } => {
+            Todo::Spread { slot, copied, payload, from, proven } => {
                 if let Some((topology, mut desk)) = self.open(slot) {
-                    desk.spread(topology, copied, payload, from);
+                    desk.spread(topology, copied, payload, from, proven);
                 }
             }
             Todo::Undelivered { slot, peer, frame } => self.undelivered(slot, peer, frame),
@@ -159,7 +159,7 @@ impl<T: Topology> Turn<'_, T> {
     fn undelivered(&mut self, slot: Slot, peer: Guid, frame: Frame<T>) {
         let Some((_, mut desk)) = self.open(slot) else { return };
         match frame.body {
-            Body::Routed(routed) if routed.back == Return::Path && !desk.state.pending.contains_key(&routed.id) => {
+            Body::Routed(routed) if routed.back == Return::Path && !desk.state.questions.contains(routed.id) => {
                 // Whoever asked was told already that there is no answer.
                 desk.state.metrics.dropped += 1;
             }
@@ -206,12 +206,24 @@ impl<T: Topology> Turn<'_, T> {
             self.work();
         }
         for slot in self.slots() {
+            self.give_up(slot);
             let Some((_, desk)) = self.open(slot) else { continue };
             let mark = desk.state.timers.mark();
             // What follows from one timer comes before the next.
             while self.fire(slot, mark) {
                 self.work();
             }
+        }
+    }
+
+    /// Waits no longer for answers whose time is over.
+    fn give_up(&mut self, slot: Slot) {
+        let now = self.now;
+        let late = self.open(slot).map(|(_, desk)| desk.state.questions.due(now)).unwrap_or_default();
+        for id in late {
+            let Some((_, mut desk)) = self.open(slot) else { return };
+            desk.unanswered(id, Failure::Timeout);
+            self.work();
         }
     }
 
@@ -227,7 +239,6 @@ impl<T: Topology> Turn<'_, T> {
                 }
                 topology.handle(Event::Timer(timer), &mut Context::new(&mut desk, Lane::default()));
             }
-            OverlayTimer::Pending(id) => desk.unanswered(id, Failure::Timeout),
             OverlayTimer::Lookup(id) => desk.lookup_overdue(id),
             OverlayTimer::Republish(key) => desk.republish(key),
             OverlayTimer::Expire => desk.expire(),
@@ -305,7 +316,8 @@ impl<T: Topology> Turn<'_, T> {
         for contact in seeds {
             if contact.guid() != me && !guids.contains(&contact.guid()) {
                 guids.push(contact.guid());
-                self.ws.book.learn(contact, now);
+                // A seed of the application's own: it is dialed whatever the book thinks of it.
+                let _ = self.ws.book.learn(contact, now);
             }
         }
         let Some((_, mut desk)) = self.open(slot) else { return };
@@ -359,12 +371,16 @@ impl<T: Topology> Turn<'_, T> {
         desk.state.charge = if frame.class() == Class::Message { frame.charge() } else { 0 };
         let Frame { body, payload, contacts, .. } = frame;
         for contact in contacts {
-            desk.ws.book.learn(contact, now);
+            if desk.ws.book.learn(contact, now).is_err() {
+                desk.blame(peer, "a forged contact");
+            }
         }
         desk.frame(topology, peer, body, payload);
         // What did not go to an application is taken in now.
         let charge = core::mem::take(&mut desk.state.charge);
-        desk.consumed(peer, charge);
+        if charge > 0 {
+            desk.consumed(peer, charge);
+        }
     }
 
     /// A queue grew shorter: whoever was told "busy" may try again.

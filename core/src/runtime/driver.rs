@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::node::{Introduction, Status};
-use super::service::Work;
+use super::service::{Done, Work};
 use super::session::{self, Out, Wire};
 use super::streams::{self, IncomingStream, Named};
 use super::transport::{Connection, Dial, Stream};
@@ -73,7 +73,12 @@ pub(super) enum Mail {
         number: u64,
         reply: oneshot::Sender<Stream>,
     },
-    Inputs(Vec<Input<Boxed>>),
+    Tell(Slot, Command<Boxed>),
+    /// What a service is done with.
+    Served {
+        slot: Slot,
+        done: Vec<Done>,
+    },
     Ask {
         slot: Slot,
         ticket: Ticket,
@@ -300,7 +305,8 @@ impl Driver {
                     self.expected.insert((peer, number), reply);
                 }
             }
-            Mail::Inputs(inputs) => inputs.into_iter().for_each(|input| self.input(now, input)),
+            Mail::Tell(slot, command) => self.input(now, Input::Command(slot, command)),
+            Mail::Served { slot, done } => self.served(now, slot, done),
             Mail::Ask { slot, ticket, command, reply } => {
                 self.asked.insert(ticket.0, reply);
                 self.input(now, Input::Command(slot, command));
@@ -520,6 +526,20 @@ impl Driver {
             let respond = Command::Respond { to, status, payload: bytes::Bytes::new() };
             self.engine.handle(now, Input::Command(slot, respond), &mut self.ws);
         }
+    }
+
+    /// Sends the answers of a service, and lets those who asked send again.
+    fn served(&mut self, now: Time, slot: Slot, done: Vec<Done>) {
+        for same in done.chunk_by(|one, next| one.charge == next.charge) {
+            let bytes = same.iter().map(|done| done.bytes).fold(0, u32::saturating_add);
+            let consumed = Command::Consumed { peer: same[0].charge, bytes };
+            self.engine.handle(now, Input::Command(slot, consumed), &mut self.ws);
+        }
+        for (to, status, payload) in done.into_iter().filter_map(|done| done.answer) {
+            let respond = Command::Respond { to, status, payload };
+            self.engine.handle(now, Input::Command(slot, respond), &mut self.ws);
+        }
+        self.carry_out(now);
     }
 
     /// Wakes the writers of all wires that got something.

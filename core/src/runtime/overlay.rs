@@ -11,7 +11,7 @@ use super::node::Node;
 use super::service::{self, SERVICE_QUEUE, Service};
 use super::streams::{self, IncomingStreams, STREAM_QUEUE};
 use super::transport::{Stream, TransportError};
-use crate::engine::io::{Attach, AttachError, Command, Failure, Input, Origin, Outcome, To, Watch};
+use crate::engine::io::{Attach, AttachError, Command, Failure, Origin, Outcome, To, Watch};
 use crate::engine::metrics::Metrics;
 use crate::engine::{Output, Slot, settings};
 use crate::overlay::BadName;
@@ -547,7 +547,7 @@ impl Overlay {
     }
 
     async fn tell(&self, command: Command<Boxed>) -> Result<(), OverlayError> {
-        self.mail(Mail::Inputs(vec![Input::Command(self.slot, command)])).await
+        self.mail(Mail::Tell(self.slot, command)).await
     }
 
     async fn ask(&self, command: impl FnOnce(Ticket) -> Command<Boxed>) -> Result<Outcome, OverlayError> {

@@ -1,28 +1,31 @@
 //! Application handlers, registered under a name on an overlay.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
 use super::driver::{Mail, Mailbox};
+use crate::Guid;
 use crate::engine::Slot;
-use crate::engine::io::{Command, Input, Responder};
-use crate::wire::frame::Status;
-use crate::{Guid, Key};
+use crate::engine::io::Responder;
+use crate::wire::frame::{FRAME_CHARGE, Status};
 
-/// How many messages wait for one service; what its senders' credit allows is usually less.
-pub(super) const SERVICE_QUEUE: usize = 4096;
+/// How many messages wait for one service. What bounds them is their senders' credit: as many of the smallest as 128
+/// peers may have on the way by default. A queue that is full drops notices, so this one is not to be.
+pub(super) const SERVICE_QUEUE: usize = 128 * ((1 << 20) / FRAME_CHARGE as usize);
 /// How many requests one service works on at once.
 const SERVICE_PARALLEL: usize = 256;
 
-/// The number of a service on the wire.
+/// The number of a service on the wire: FNV-1a of its name, which is computed for every request.
 #[must_use]
 pub fn number(name: &str) -> u32 {
-    let key = Key::of(name.as_bytes());
-    u32::from_le_bytes([key.0[0], key.0[1], key.0[2], key.0[3]])
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// A message for a service.
@@ -73,30 +76,42 @@ pub(super) struct Work {
     pub(super) respond: Option<Responder>,
 }
 
-async fn work(
-    service: &dyn Service,
-    slot: Slot,
-    work: Work,
-) -> (Input<crate::topology::erased::Boxed>, Input<crate::topology::erased::Boxed>) {
-    let Work { request, charge, bytes, respond } = work;
-    let response = match respond {
-        None => {
-            service.notice(request).await;
-            None
-        }
-        Some(to) => Some((to, service.request(request).await)),
-    };
-    let consumed = Input::Command(slot, Command::Consumed { peer: charge, bytes });
-    let response = response.map(|(to, answer)| {
-        let (status, payload) = match answer {
+/// A message a service is done with: its sender may send as much again, and whoever asked gets an answer.
+pub(super) struct Done {
+    pub(super) charge: Guid,
+    pub(super) bytes: u32,
+    pub(super) answer: Option<(Responder, Status, Bytes)>,
+}
+
+/// A message a service is at work on.
+struct Working<'a> {
+    charge: Guid,
+    bytes: u32,
+    respond: Option<Responder>,
+    answer: Pin<Box<dyn Future<Output = Result<Bytes, ServiceError>> + Send + 'a>>,
+}
+
+impl<'a> Working<'a> {
+    fn start(service: &'a dyn Service, work: Work) -> Self {
+        let Work { request, charge, bytes, respond } = work;
+        let answer = match respond {
+            Some(_) => service.request(request),
+            None => Box::pin(service.notice(request).map(|()| Ok(Bytes::new()))),
+        };
+        Self { charge, bytes, respond, answer }
+    }
+}
+
+impl Future for Working<'_> {
+    type Output = Done;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Done> {
+        let (status, payload) = match ready!(self.answer.as_mut().poll(cx)) {
             Ok(payload) => (Status::Good, payload),
             Err(ServiceError(why)) => (Status::Failed, Bytes::from(why)),
         };
-        Input::Command(slot, Command::Respond { to, status, payload })
-    });
-    match response {
-        Some(response) => (response, consumed),
-        None => (Input::Command(slot, Command::Consumed { peer: charge, bytes: 0 }), consumed),
+        let answer = self.respond.take().map(|to| (to, status, payload));
+        Poll::Ready(Done { charge: self.charge, bytes: self.bytes, answer })
     }
 }
 
@@ -109,24 +124,39 @@ pub(super) async fn run(service: Arc<dyn Service>, slot: Slot, mut queue: mpsc::
         let mut done = Vec::new();
         tokio::select! {
             biased;
-            Some((response, consumed)) = running.next(), if !running.is_empty() => {
-                done.push(response);
-                done.push(consumed);
-            }
+            Some(first) = running.next(), if !running.is_empty() => done.push(first),
             got = queue.recv_many(&mut batch, room), if room > 0 => {
                 if got == 0 {
                     break;
                 }
-                running.extend(batch.drain(..).map(|item| work(&*service, slot, item)));
+                for work in batch.drain(..) {
+                    let mut working = Working::start(&*service, work);
+                    // Most services answer at once; only those that wait are kept.
+                    match (&mut working).now_or_never() {
+                        Some(first) => done.push(first),
+                        None => running.push(working),
+                    }
+                }
             }
         }
         // Whatever else is ready goes along.
-        while let Some(Some((response, consumed))) = futures_util::FutureExt::now_or_never(running.next()) {
-            done.push(response);
-            done.push(consumed);
+        while let Some(Some(next)) = running.next().now_or_never() {
+            done.push(next);
         }
-        if !done.is_empty() && mailbox.send(Mail::Inputs(done)).await.is_err() {
+        if !done.is_empty() && mailbox.send(Mail::Served { slot, done }).await.is_err() {
             break;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_number() {
+        // FNV's own vectors.
+        assert_eq!(number(""), 0x811c_9dc5);
+        assert_eq!(number("foobar"), 0xbf9c_f968);
     }
 }

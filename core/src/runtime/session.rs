@@ -31,6 +31,8 @@ struct Waiting {
     urgent: BytesMut,
     segments: Vec<Bytes>,
     tail: BytesMut,
+    /// How long the tail was the last time, and so most likely the next.
+    expected: usize,
     charge: u32,
     drained: u32,
     closing: bool,
@@ -54,6 +56,9 @@ impl Out {
         let waiting = &mut *guard;
         waiting.charge += frame.charge();
         let to = if class == Class::Control { &mut waiting.urgent } else { &mut waiting.tail };
+        if class != Class::Control && to.is_empty() {
+            to.reserve(waiting.expected);
+        }
         wire::encode_header(frame, scratch, to);
         if frame.payload.len() < COPY_BELOW {
             to.extend_from_slice(&frame.payload);
@@ -154,6 +159,7 @@ async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
             let urgent = std::mem::take(&mut waiting.urgent);
             let segments = std::mem::take(&mut waiting.segments);
             let tail = std::mem::take(&mut waiting.tail);
+            waiting.expected = tail.len();
             (urgent, segments, tail, std::mem::take(&mut waiting.charge), waiting.closing)
         };
         let written = tokio::select! {
@@ -182,12 +188,15 @@ async fn write_all(
     send: &mut SendStream,
     mut urgent: BytesMut,
     segments: Vec<Bytes>,
-    tail: BytesMut,
+    mut tail: BytesMut,
 ) -> std::io::Result<()> {
     if segments.is_empty() && urgent.len() + tail.len() < READ_BUSY {
         // The common case: everything in one write.
-        urgent.extend_from_slice(&tail);
-        send.write_all(&urgent).await?;
+        if !urgent.is_empty() {
+            urgent.extend_from_slice(&tail);
+            tail = urgent;
+        }
+        send.write_all(&tail).await?;
     } else {
         send.write_all(&urgent).await?;
         for segment in &segments {

@@ -397,18 +397,13 @@ pub enum Body<T: Topology> {
 
 /// What a Guid in a list takes on the wire.
 const GUID_BYTES: usize = 33;
-/// What a record takes beside its value, and one side of a shared overlay beside its membership.
-const RECORD_BYTES: usize = 176;
+/// What one side of a shared overlay takes beside its versions and membership.
 const SHARED_BYTES: usize = 32;
 
 fn shared_weight(shared: &[Shared]) -> usize {
     let versions = |s: &Shared| s.protocols.iter().map(|version| 1 + version.len()).sum::<usize>();
     let one = |s: &Shared| SHARED_BYTES + versions(s) + s.membership.as_ref().map_or(0, |m| m.wire_len());
     shared.iter().map(one).sum()
-}
-
-fn record_weight(record: &Record) -> usize {
-    RECORD_BYTES + record.value.len()
 }
 
 impl<T: Topology> Body<T> {
@@ -425,8 +420,8 @@ impl<T: Topology> Body<T> {
             Self::Answer { answer: Answer::Found { peers }, .. } => peers.len() * GUID_BYTES,
             Self::Find { state, .. } => state.len(),
             Self::Next { peers, state, .. } => peers.len() * GUID_BYTES + state.len(),
-            Self::Store { record, .. } => record_weight(record),
-            Self::Fetched { records, .. } => records.iter().map(record_weight).sum(),
+            Self::Store { record, .. } => record.wire_len(),
+            Self::Fetched { records, .. } => records.iter().map(Record::wire_len).sum(),
             _ => 0,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use polymorph_core::engine::io::{Attach, Command, ConnId, Dialer, Input, Outcome, Output, Responder, Watch};
+use polymorph_core::engine::io::{Attach, Command, ConnId, Dialer, Input, Origin, Outcome, Output, Responder, Watch};
 use polymorph_core::engine::{Contacts, Engine, Slot, Workspace, settings};
 use polymorph_core::identity::Identity;
 use polymorph_core::topology::context::Context;
@@ -61,6 +61,9 @@ pub(crate) struct Node {
     pub(crate) done: Vec<(Ticket, Outcome)>,
     pub(crate) arrived: Vec<Arrived>,
     pub(crate) published: Vec<(Guid, Bytes)>,
+    pub(crate) origins: Vec<Origin>,
+    /// What it answered to those who asked it to keep a record.
+    pub(crate) stored: Vec<bool>,
     pub(crate) watched: Vec<Watch>,
     pub(crate) dials: usize,
     /// Whether its applications take in what arrives, and answer it.
@@ -170,6 +173,8 @@ impl Net {
             done: Vec::new(),
             arrived: Vec::new(),
             published: Vec::new(),
+            origins: Vec::new(),
+            stored: Vec::new(),
             watched: Vec::new(),
             dials: 0,
             takes: true,
@@ -182,7 +187,9 @@ impl Net {
         let contacts: Vec<Contact> = (0..self.nodes.len()).map(|at| self.contact(at)).collect();
         for (at, node) in self.nodes.iter_mut().enumerate() {
             node.ws.book.introduce(contacts[at].clone());
-            contacts.iter().for_each(|contact| node.ws.book.learn(contact.clone(), self.now));
+            for contact in &contacts {
+                let _ = node.ws.book.learn(contact.clone(), self.now);
+            }
         }
     }
 
@@ -448,7 +455,10 @@ impl Net {
                     self.command(at, slot, Command::Consumed { peer: charge, bytes });
                 }
             }
-            Output::Published { from, payload, .. } => node.published.push((from, payload)),
+            Output::Published { from, origin, payload, .. } => {
+                node.published.push((from, payload));
+                node.origins.push(origin);
+            }
             Output::Watch(_, watch) => node.watched.push(watch),
             Output::Delivered { .. } => {}
         }
@@ -462,6 +472,9 @@ impl Net {
     fn send(&mut self, at: usize, peer: Guid, conn: ConnId, mut frame: Frame<Puppet>) {
         let (wire, end) = (conn.0 as usize / 2, conn.0 as usize % 2);
         let other = self.wires[wire].ends[1 - end];
+        if let Body::Stored { kept, .. } = frame.body {
+            self.nodes[at].stored.push(kept);
+        }
         let bytes = frame.charge();
         if !(self.passes)(at, other, &mut frame) {
             return self.feed(at, Input::Drained { peer, conn, bytes });

@@ -13,7 +13,7 @@ use polymorph::core::wire::{Body, Frame};
 use polymorph::core::{Admission, Ed25519, OverlayName, Standing, Time, Topology};
 use polymorph::{Contact, Guid, Identity};
 
-/// Forwards everything to the peer it linked to last, and spreads to everybody.
+/// Forwards everything to the peer it linked to last, or else to those before it, and spreads to everybody.
 struct Relay(Vec<Guid>);
 
 impl Topology for Relay {
@@ -38,9 +38,10 @@ impl Topology for Relay {
     }
 
     fn route(&self, query: &Query<'_, Self>, route: &mut Route) {
-        if let Some(next) = self.0.iter().rev().find(|peer| query.allows(peer)) {
+        let ranked = self.0.iter().rev().filter(|peer| Some(**peer) != query.from && query.allows(peer));
+        route.peers.extend(ranked.take(query.n));
+        if !route.peers.is_empty() {
             route.verdict = Verdict::Forward;
-            route.peers.push(*next);
         }
     }
 

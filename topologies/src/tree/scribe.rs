@@ -1,28 +1,31 @@
 //! Scribe: a multicast tree for each topic, on any key-routed overlay.
 //!
-//! Castro, Druschel, Kermarrec, Rowstron, *SCRIBE: A large-scale and decentralized application-level multicast
-//! infrastructure*, IEEE JSAC 20(8), 2002. Who wants to hear a topic routes a [`Join`] to the topic's key. The
-//! nodes on the way keep it: the first that already stands in the tree takes the previous one as its child
-//! (§III-B), so a tree is the union of the routes of its members, and its root is whoever owns the key.
+//! Castro, Druschel, Kermarrec & Rowstron, "SCRIBE: a large-scale and decentralized application-level multicast
+//! infrastructure", IEEE JSAC 20(8), 2002. Who wants to hear a topic routes a [`Join`] to the topic's key. The nodes
+//! on the way intercept it: the first that already stands in the tree takes the one before as its child and keeps
+//! the join; the others before it stand in the tree from then on. So a tree is the union of the routes of its
+//! members, and its root is whoever owns the key ("membership management" there).
 //!
-//! Repair is by the child alone (§III-C): one whose parent is gone, silent, or hears no news of the root routes a
-//! new join and brings its subtree along. [`label`] says why no ring can come of it.
+//! Repair is by the child alone ("repairing the multicast tree"): one whose parent is gone, silent, or hears no news
+//! of the root, routes a new join and brings its subtree along. [`label`] says why no ring can come of it. A root that
+//! no longer owns the key joins whoever does.
 //!
 //! What differs from the paper, and why:
 //! - A join is rewritten and goes on, rather than ending and beginning anew at each hop: the state of the route
-//!   (Koorde's) stays whole.
+//!   (Koorde's, say) stays whole.
 //! - Whoever publishes need not go by the root: a copy spreads from where it enters the tree, over every link but
 //!   the one it came by. Who stands outside passes it towards the root until a node of the tree has it.
 //! - A node has at most [`Config::children`] children in one tree. Beyond that it hands the joiner on to one of
-//!   them: the paper's bottleneck remover (§III-E), before the bottleneck and without measuring delays.
+//!   them: the paper's bottleneck remover, but before the bottleneck and without measuring delays.
+//! - A root looks up from time to time whether others take it for one. Routes below may be split for long, for
+//!   instance when the true owner was flooded with joins, refused some, and was taken for dead.
 //! - A broadcast without a topic goes over a tree of its own, which everybody joins if [`Config::everyone`] says
 //!   so; otherwise it goes nowhere.
 //!
-//! Attacks: a join names its child, and whoever passes it on could name another; the child is sent nothing but
-//! control talk until it confirms. A node that lies about its label can pull a subtree to itself, as any inner
-//! node of any tree can keep what it should pass on; it cannot keep it for long, since it hears no newer waves
-//! than the root makes, unless it makes them up: then it *is* a root to its subtree, and only an owner found
-//! anew, at the next repair, ends that. Sign what is published.
+//! Attacks: a join names its child, and whoever passes it on could name another; that one is sent control talk, and
+//! copies only once it confirms. An inner node can keep copies to itself, as in any tree, and one that makes up waves
+//! is the root of what hangs below it until that joins anew. Nobody can be bound for good by made-up labels: who
+//! finds no parent that beats what it told lets its children go and starts afresh. Sign what is published.
 
 mod detour;
 pub mod label;
@@ -42,7 +45,7 @@ use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Change, Down, Event, Via};
 use polymorph_core::topology::layer::Layer;
 use polymorph_core::topology::model::{Claims, Model};
-use polymorph_core::topology::question::{CopyId, Neighbor, Pass, Powers, Role, Spread, Transit};
+use polymorph_core::topology::question::{CopyId, Neighbor, Pass, Powers, Role, Spread, Target, Transit};
 use polymorph_core::{Guid, Key, Place};
 
 use crate::setting::{self, Configure, Setting, SettingError};
@@ -197,6 +200,9 @@ impl Topology for Scribe {
 
     fn transit(&mut self, transit: &mut Transit<'_, Self>, cx: &mut Context<'_, Self>) -> Pass {
         let Message::Join(join) = &mut *transit.message else { return Pass::On };
+        if *transit.to != Target::Key(join.topic) {
+            return Pass::Absorb;
+        }
         if join.child == self.me || !self.make_room(join.topic) {
             return Pass::On;
         }
@@ -299,7 +305,8 @@ impl Scribe {
     /// A join reached its end: this node owns the topic, or a parent hands a joiner down.
     fn join(&mut self, from: Guid, join: Join, via: &Via<Self>, cx: &mut Context<'_, Self>) {
         let topic = join.topic;
-        if !self.make_room(topic) {
+        let astray = matches!(via, Via::Route { to, .. } if *to != Target::Key(topic));
+        if astray || !self.make_room(topic) {
             return;
         }
         let mut new = false;

@@ -188,6 +188,14 @@ fn a_join_passes_a_node_that_may_stand_below_the_joiner_and_is_kept_by_one_that_
 }
 
 #[test]
+fn a_join_that_is_routed_to_another_key_than_its_topic_is_dropped() {
+    let (mut net, at) = inner_node();
+    let astray = Join { topic: topic(2), ..join(net.guid(STRANGER), None, 0) };
+    assert_eq!(net.pass_to(at, STRANGER, astray, topic(1)), Pass::Absorb);
+    assert!(!net.node(at).trees.contains_key(&topic(2)));
+}
+
+#[test]
 fn only_a_parent_may_hand_a_joiner_down() {
     let (mut net, at) = inner_node();
     for (from, children) in [(CHILD, 1), (PARENT, 2)] {

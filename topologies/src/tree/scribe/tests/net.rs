@@ -263,7 +263,12 @@ impl Net {
 
     /// A join comes past a node at once.
     pub(super) fn pass(&mut self, at: usize, from: usize, join: Join) -> Pass {
-        let (from, target, mut pass) = (self.nodes[from].guid, Target::Key(join.topic), Pass::Absorb);
+        let to = join.topic;
+        self.pass_to(at, from, join, to)
+    }
+
+    pub(super) fn pass_to(&mut self, at: usize, from: usize, join: Join, to: Key) -> Pass {
+        let (from, target, mut pass) = (self.nodes[from].guid, Target::Key(to), Pass::Absorb);
         let (mut message, mut payload) = (Message::Join(Box::new(join)), Bytes::new());
         self.act(at, |scribe, cx| {
             let (message, payload) = (&mut message, &mut payload);

@@ -1,0 +1,236 @@
+//! Records: stored, fetched, kept alive, and refused.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use polymorph_core::engine::io::{Command, Failure, Outcome};
+use polymorph_core::engine::{Slot, settings};
+use polymorph_core::identity::Identity;
+use polymorph_core::record::Record;
+use polymorph_core::topology::question::{Target, Verdict};
+use polymorph_core::wire::frame::Body;
+use polymorph_core::{Guid, Key, Time};
+
+use crate::net::Net;
+use crate::spec::{Spec, spec};
+
+const KEY: Key = Key([7; 32]);
+const HOUR: u64 = 3600;
+
+/// `n` nodes of which everybody knows everybody; the nearest by XOR own a key.
+fn known(n: usize, settings: &settings::Overlay) -> Net {
+    let mut net = Net::new(1, n);
+    let guids = net.guids();
+    for at in 0..n {
+        let strings = net.attach(at, Spec { settings: settings.clone(), ..spec("ring") });
+        let (me, all) = (guids[at], guids.clone());
+        strings.pull().route = Box::new(move |query, route| {
+            let Target::Key(key) = query.to else { return };
+            let mut all: Vec<Guid> = all.iter().copied().filter(|peer| query.allows(peer)).collect();
+            all.sort_by_key(|peer| Key::from(*peer).xor(key));
+            let mine = all.first() == Some(&me);
+            route.verdict = if mine { Verdict::Deliver { rank: 0 } } else { Verdict::Forward };
+            route.peers.extend(all.into_iter().filter(|peer| *peer != me).take(query.n));
+        });
+    }
+    net
+}
+
+fn three() -> settings::Overlay {
+    settings::Overlay { replicas: 3, ..settings::Overlay::default() }
+}
+
+fn put(net: &mut Net, at: usize, value: &[u8], hours: u64) -> Outcome {
+    let (ticket, value) = (net.ticket(), Bytes::copy_from_slice(value));
+    let lifetime = Duration::from_secs(hours * HOUR);
+    net.command(at, Slot(0), Command::Put { ticket, key: KEY, value, lifetime });
+    net.run_secs(2);
+    net.outcome(at, ticket)
+}
+
+fn get(net: &mut Net, at: usize) -> Vec<Bytes> {
+    let ticket = net.ticket();
+    net.command(at, Slot(0), Command::Get { ticket, key: KEY });
+    net.run_secs(40);
+    match net.outcome(at, ticket) {
+        Outcome::Records(records) => records.into_iter().map(|record| record.value).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn kept(net: &Net) -> u64 {
+    (0..net.nodes.len()).map(|at| net.nodes[at].engine.metrics(Slot(0)).expect("attached").records).sum()
+}
+
+#[test]
+fn a_record_is_kept_by_its_replicas_and_found_by_everybody() {
+    let mut net = known(6, &three());
+    assert_eq!(put(&mut net, 0, b"here", 1), Outcome::Stored { replicas: 3 });
+    assert_eq!(kept(&net), 3);
+    for at in 0..6 {
+        assert_eq!(get(&mut net, at), [Bytes::from_static(b"here")]);
+    }
+}
+
+#[test]
+fn an_own_record_outlives_its_lifetime_for_48_hours_and_expires_when_its_owner_stops() {
+    let mut net = known(4, &three());
+    put(&mut net, 0, b"here", 1);
+    for _ in 0..48 {
+        net.run_secs(HOUR);
+        assert_eq!(get(&mut net, 1), [Bytes::from_static(b"here")]);
+        assert_eq!(kept(&net), 3, "stored anew, not beside itself");
+    }
+    net.command(0, Slot(0), Command::Withdraw { key: KEY });
+    net.run_secs(HOUR + 120);
+    assert_eq!((get(&mut net, 1), kept(&net)), (vec![], 0));
+    // Nothing is left that would wake the node for it.
+    net.run_secs(60 * 60 * 24);
+    assert_eq!(kept(&net), 0);
+}
+
+#[test]
+fn a_record_of_a_node_that_died_expires() {
+    let mut net = known(4, &three());
+    put(&mut net, 3, b"here", 2);
+    net.passes = Box::new(|from, to, _| from != 3 && to != 3);
+    net.run_secs(HOUR);
+    assert_eq!(get(&mut net, 0), [Bytes::from_static(b"here")]);
+    net.run_secs(HOUR + 120);
+    assert_eq!(get(&mut net, 1), Vec::<Bytes>::new());
+}
+
+#[test]
+fn putting_and_withdrawing_again_and_again_stores_no_oftener() {
+    let mut net = known(2, &three());
+    for _ in 0..20 {
+        put(&mut net, 0, b"here", 3);
+        net.command(0, Slot(0), Command::Withdraw { key: KEY });
+    }
+    put(&mut net, 0, b"here", 3);
+    let before = net.nodes[0].engine.metrics(Slot(0)).unwrap().frames_out;
+    net.run_secs(6 * HOUR + 60);
+    let sent = net.nodes[0].engine.metrics(Slot(0)).unwrap().frames_out - before;
+    assert!(sent <= 6 * 4, "{sent} frames in six rounds");
+    // A shorter life is looked after sooner.
+    let ticket = net.ticket();
+    let lifetime = Duration::from_secs(30);
+    net.command(0, Slot(0), Command::Put { ticket, key: KEY, value: Bytes::from_static(b"soon"), lifetime });
+    net.run_secs(300);
+    assert_eq!(get(&mut net, 1), [Bytes::from_static(b"soon")]);
+}
+
+#[test]
+fn a_value_too_large_or_a_life_too_long_is_refused_at_its_origin() {
+    let mut net = known(2, &three());
+    assert_eq!(put(&mut net, 0, &[0; 1025], 1), Outcome::Failed(Failure::TooLarge));
+    assert_eq!(put(&mut net, 0, b"x", 49), Outcome::Failed(Failure::TooLarge));
+    assert_eq!(put(&mut net, 0, &[0; 1024], 48), Outcome::Stored { replicas: 2 });
+}
+
+/// Stores a record at node 1 as an evil node 0 would; whether it was kept.
+fn store(net: &mut Net, record: Record) -> bool {
+    let before = net.nodes[1].stored.len();
+    net.forge_body(0, 1, Slot(0), Body::Store { id: 900, record: Box::new(record) }, &[]);
+    net.run_secs(1);
+    net.nodes[1].stored[before]
+}
+
+fn evil() -> Net {
+    let mut net = known(2, &three());
+    let b = net.guid(1);
+    net.act(0, move |cx| cx.want(b, polymorph_core::topology::question::Hold::Required));
+    net.run_secs(1);
+    net
+}
+
+fn publisher(seed: u8) -> Identity {
+    Identity::from_seed(&[seed; 32])
+}
+
+fn sign(net: &Net, value: &[u8], sequence: u64, seconds: u64) -> Record {
+    let until = Time::from_secs(net.now.as_secs() + seconds);
+    Record::sign(&publisher(1), KEY, Bytes::copy_from_slice(value), sequence, until)
+}
+
+#[test]
+fn a_replica_keeps_what_is_signed_in_time_and_newer() {
+    let mut net = evil();
+    let good = sign(&net, b"two", 2, HOUR);
+    assert!(store(&mut net, good.clone()));
+    let older = sign(&net, b"one", 1, HOUR);
+    assert!(!store(&mut net, older), "an older one is a replay");
+    assert_eq!(get(&mut net, 0), [Bytes::from_static(b"two")]);
+    let newer = sign(&net, b"three", 3, HOUR);
+    assert!(store(&mut net, newer));
+    assert_eq!(get(&mut net, 0), [Bytes::from_static(b"three")]);
+    assert!(!store(&mut net, good), "nor does the old one come back");
+}
+
+fn but(record: &Record, change: impl FnOnce(&mut Record)) -> Record {
+    let mut record = record.clone();
+    change(&mut record);
+    record
+}
+
+#[test]
+fn a_replica_refuses_what_is_forged_expired_too_long_or_too_large() {
+    let mut net = evil();
+    let good = sign(&net, b"x", 5, HOUR);
+    let forged = [
+        ("a signature over another value", but(&good, |record| record.value = Bytes::from_static(b"y"))),
+        ("another key", but(&good, |record| record.key = Key([8; 32]))),
+        ("another publisher", but(&good, |record| record.publisher = Guid([3; 32]))),
+        ("a later expiry", but(&good, |record| record.expires += 1)),
+        ("a higher sequence", but(&good, |record| record.sequence = 6)),
+        ("no time left", sign(&net, b"x", 5, 0)),
+        ("a life of three days", sign(&net, b"x", 5, 72 * HOUR)),
+        ("a large value", sign(&net, &[0; 1025], 5, HOUR)),
+    ];
+    for (what, record) in forged {
+        assert!(!store(&mut net, record), "{what}");
+    }
+    assert_eq!(net.nodes[1].engine.metrics(Slot(0)).unwrap().records, 0);
+    assert!(store(&mut net, good));
+}
+
+#[test]
+fn the_longest_life_is_kept_although_the_clocks_differ_a_little() {
+    let mut net = evil();
+    let ahead = sign(&net, b"x", 1, 48 * HOUR + 300);
+    assert!(store(&mut net, ahead));
+}
+
+#[test]
+fn a_fetcher_believes_no_replica() {
+    let mut net = evil();
+    let record = sign(&net, b"true", 2, HOUR);
+    assert!(store(&mut net, record));
+    // The replica answers with what it made up, many times over.
+    let lies = but(&sign(&net, b"true", 9, HOUR), |record| record.value = Bytes::from_static(b"lies"));
+    let other = Record::sign(&publisher(2), Key([1; 32]), Bytes::new(), 1, Time::from_secs(net.now.as_secs() + 60));
+    net.passes = Box::new(move |from, _, frame| {
+        if let (1, Body::Fetched { records, .. }) = (from, &mut frame.body) {
+            records.splice(0..0, [lies.clone(), other.clone()]);
+        }
+        true
+    });
+    assert_eq!(get(&mut net, 0), [Bytes::from_static(b"true")]);
+}
+
+#[test]
+fn a_key_and_a_replica_hold_so_many_and_no_more() {
+    let settings = settings::Overlay { records: 10, records_per_key: 4, ..three() };
+    let mut net = known(2, &settings);
+    let b = net.guid(1);
+    net.act(0, move |cx| cx.want(b, polymorph_core::topology::question::Hold::Required));
+    net.run_secs(1);
+    let until = Time::from_secs(net.now.as_secs() + HOUR);
+    let make = |key: u8, seed: u8| Record::sign(&publisher(seed), Key([key; 32]), Bytes::new(), 1, until);
+    let in_one_key = (0..8).filter(|&seed| store(&mut net, make(0, seed))).count();
+    let in_all = (1..20).filter(|&key| store(&mut net, make(key, 0))).count();
+    assert_eq!((in_one_key, in_all), (4, 6));
+    // What is kept may still be renewed.
+    let renewed = Record::sign(&publisher(0), Key([0; 32]), Bytes::new(), 2, until);
+    assert!(store(&mut net, renewed));
+}
