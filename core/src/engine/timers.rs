@@ -1,11 +1,12 @@
 //! Timers in order of time, then of setting.
 
+use core::num::NonZeroU64;
 use std::collections::BTreeMap;
 
 use crate::Time;
 
 /// Where a timer stands in the queue; what is needed to take it out again.
-pub(super) type Handle = (Time, u64);
+pub(super) type Handle = (Time, NonZeroU64);
 
 /// A queue of timers.
 #[derive(Debug)]
@@ -20,9 +21,10 @@ impl<K> Timers<K> {
     }
 
     pub(super) fn push(&mut self, at: Time, key: K) -> Handle {
+        let handle = (at, NonZeroU64::MIN.saturating_add(self.set));
         self.set += 1;
-        self.queue.insert((at, self.set), key);
-        (at, self.set)
+        self.queue.insert(handle, key);
+        handle
     }
 
     pub(super) fn remove(&mut self, handle: Handle) -> Option<K> {
@@ -43,7 +45,7 @@ impl<K> Timers<K> {
     pub(super) fn pop(&mut self, now: Time, mark: u64) -> Option<(Handle, K)> {
         let entry = self.queue.first_entry()?;
         let &(at, set) = entry.key();
-        (at <= now && set <= mark).then(|| entry.remove_entry())
+        (at <= now && set.get() <= mark).then(|| entry.remove_entry())
     }
 
     pub(super) fn has(&self, handle: Handle) -> bool {
