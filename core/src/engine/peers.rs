@@ -380,8 +380,8 @@ pub(super) struct Peers<T: Topology> {
     hash: Seeded,
     table: Vec<Entry<T>>,
     free: Vec<PeerIx>,
-    /// Whom [`find`](Self::find) found last.
-    recent: Cell<PeerIx>,
+    /// Whom [`find`](Self::find) found last, and where.
+    recent: Cell<Option<(Guid, PeerIx)>>,
     pub(super) open: usize,
 }
 
@@ -392,19 +392,20 @@ impl<T: Topology> Peers<T> {
             hash: Seeded(seed),
             table: Vec::new(),
             free: Vec::new(),
-            recent: Cell::new(0),
+            recent: Cell::new(None),
             open: 0,
         }
     }
 
     pub(super) fn find(&self, guid: &Guid) -> Option<PeerIx> {
         // One input concerns one peer, and inputs come in runs: mostly it is the one that was looked for last.
-        let recent = self.recent.get();
-        if self.table.get(recent as usize).and_then(Entry::guid) == Some(guid) {
-            return Some(recent);
+        if let Some((recent, at)) = self.recent.get()
+            && recent == *guid
+        {
+            return Some(at);
         }
         let found = *self.index.find(self.hash.hash_one(guid), |&at| self.table[at as usize].guid() == Some(guid))?;
-        self.recent.set(found);
+        self.recent.set(Some((*guid, found)));
         Some(found)
     }
 
@@ -483,6 +484,7 @@ impl<T: Topology> Peers<T> {
             found.map(hashbrown::hash_table::OccupiedEntry::remove).ok();
             self.table[at as usize] = Entry::Free;
             self.free.push(at);
+            self.recent.set(None);
         } else if idle && peer.rests() {
             let Peer { guid, rtt, faults, redials, ref overlays, .. } = **peer;
             let cached = Cached::of(overlays);

@@ -231,7 +231,7 @@ impl<T: Topology> State<T> {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.timers.len() * 64
+        self.timers.bytes()
             + self.questions.bytes()
             + self.lookups.values().map(Lookup::bytes).sum::<usize>()
             + self.casts.bytes()
