@@ -48,7 +48,7 @@ impl Wild {
     }
 
     fn target(&self, what: u8) -> Target<Self> {
-        if what % 3 == 0 { Target::Address(what.into()) } else { Target::Key(Key([what; 32])) }
+        if what.is_multiple_of(3) { Target::Address(what.into()) } else { Target::Key(Key([what; 32])) }
     }
 
     fn act(&mut self, what: u8, echo: u8, cx: &mut Context<'_, Self>) {
