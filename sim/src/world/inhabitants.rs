@@ -132,6 +132,12 @@ impl<T: Topology> World<T> {
         self.topology_in(peer, self.nodes.get(peer.index())?.attached.first()?.0)
     }
 
+    /// A peer's part of its first overlay, to be changed behind its engine's back.
+    pub(crate) fn topology_mut(&mut self, peer: Peer) -> Option<&mut T> {
+        let node = self.nodes.get_mut(peer.index())?;
+        node.engine.as_mut()?.topology_mut(node.attached.first()?.0)
+    }
+
     /// A peer's part of one of its overlays.
     #[must_use]
     pub fn topology_in(&self, peer: Peer, slot: Slot) -> Option<&T> {
