@@ -46,6 +46,11 @@ impl<K> Timers<K> {
         (at <= now && set <= mark).then(|| entry.remove_entry())
     }
 
+    /// Takes out all that are due at `from` or later.
+    pub(super) fn split_off(&mut self, from: Time) -> impl Iterator<Item = (Handle, K)> + use<K> {
+        self.queue.split_off(&(from, 0)).into_iter()
+    }
+
     pub(super) fn has(&self, handle: Handle) -> bool {
         self.queue.contains_key(&handle)
     }
