@@ -285,6 +285,8 @@ fn event<T: Topology>(guids: &[Guid], corpus: &Corpus, dice: &mut Dice) -> Optio
         16 => Event::Command { ticket, command: Bytes::from(corpus.any(dice)) },
         17 => Event::Writable { peer },
         18 => Event::Addresses { peer, addresses: (0..dice.pick(4)).filter_map(|_| decoded(dice)).collect() },
-        _ => Event::Below([Change::NeighborUp(peer), Change::NeighborDown(peer), Change::Range, Change::Addresses][dice.pick(4)]),
+        _ => Event::Below(
+            [Change::NeighborUp(peer), Change::NeighborDown(peer), Change::Range, Change::Addresses][dice.pick(4)],
+        ),
     })
 }

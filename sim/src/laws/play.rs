@@ -188,7 +188,8 @@ impl<T: Topology> Play<T> {
                 self.disturb(stage.quiet);
             }
             Deed::Part(ref side) => {
-                let side: Vec<Peer> = side.iter().map(|peer| Peer(*peer)).filter(|peer| self.world.is_alive(*peer)).collect();
+                let side: Vec<Peer> =
+                    side.iter().map(|peer| Peer(*peer)).filter(|peer| self.world.is_alive(*peer)).collect();
                 self.world.partition(&side);
                 self.disturb(stage.quiet);
             }
@@ -250,7 +251,9 @@ impl<T: Topology> Play<T> {
     /// What became of a lookup: the owner and how many hops away it is.
     pub(super) fn found(&self, find: &Find) -> Option<(Guid, u32)> {
         match self.world.ended(find.peer, find.ticket) {
-            Some(witness::Ended { outcome: Outcome::Found { owner: Some(owner), hops, .. }, .. }) => Some((*owner, *hops)),
+            Some(witness::Ended { outcome: Outcome::Found { owner: Some(owner), hops, .. }, .. }) => {
+                Some((*owner, *hops))
+            }
             _ => None,
         }
     }

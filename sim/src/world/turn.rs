@@ -166,7 +166,7 @@ impl<T: Topology> World<T> {
                 self.hang_up(wire, end);
             }
             Output::Done { ticket, outcome, .. } => {
-                self.witness.ended.insert((peer, ticket), Ended { peer, at, outcome });
+                self.witness.end(Ended { peer, at, outcome }, ticket);
             }
             Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
                 // Applications of a world take everything in at once.
@@ -358,6 +358,7 @@ impl<T: Topology> World<T> {
     pub(super) fn vanish(&mut self, peer: u32, notice: Option<Duration>) {
         let node = &mut self.nodes[peer as usize];
         self.alive -= usize::from(node.engine.take().is_some());
+        self.changes += 1;
         for id in core::mem::take(&mut node.wires) {
             let Some(wire) = self.wires.get_mut(id) else { continue };
             let end = if wire.ends[0] == peer { End::Dialing } else { End::Dialed };
@@ -377,6 +378,17 @@ impl<T: Topology> World<T> {
             if self.faults.separated(a, b) {
                 self.plan(self.now + silence, Happening::Silence(id, End::Dialing));
                 self.plan(self.now + silence, Happening::Silence(id, End::Dialed));
+            }
+        }
+    }
+
+    /// After so much silence a peer notices which of its wires lead to nobody.
+    pub(super) fn listen(&mut self, peer: u32, silence: Duration) {
+        for id in self.nodes[peer as usize].wires.clone() {
+            let Some(wire) = self.wires.get(id) else { continue };
+            let end = if wire.ends[0] == peer { End::Dialing } else { End::Dialed };
+            if !wire.open[end.other().index()] {
+                self.plan(self.now + silence, Happening::Silence(id, end));
             }
         }
     }
