@@ -37,6 +37,8 @@ pub(super) struct NodeState<T: Topology> {
     pub(super) timers: Timers<PeerIx>,
     pub(super) tickets: u64,
     pub(super) nonces: u64,
+    /// How many peers were dropped because they broke rules.
+    pub(super) dropped: u64,
     pub(super) reachability: Reachability,
 }
 
@@ -60,6 +62,7 @@ impl<T: Topology> NodeState<T> {
             timers: Timers::new(),
             tickets: 0,
             nonces: 0,
+            dropped: 0,
             reachability: Reachability::default(),
         }
     }

@@ -341,6 +341,7 @@ impl Driver {
                     sessions: self.sessions.len(),
                     overlays: self.engine.slots().count(),
                     engine_bytes: self.engine.bytes(),
+                    dropped: self.engine.dropped(),
                 };
                 let _ = reply.send(status);
             }
@@ -482,7 +483,8 @@ impl Driver {
                     None => self.engine.handle(now, Input::Undelivered { peer, frame }, &mut self.ws),
                 },
                 Output::Dial { peer } => self.dial(now, peer),
-                Output::Close { conn, .. } => {
+                Output::Close { peer, conn, why } => {
+                    tracing::debug!(peer = %peer.short(), ?why, "closes a wire");
                     if let Some(session) = self.sessions.get(&conn) {
                         session.out.close();
                     }
