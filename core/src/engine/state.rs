@@ -38,6 +38,8 @@ pub(super) struct NodeState<T: Topology> {
     pub(super) timers: Timers<PeerIx>,
     pub(super) tickets: u64,
     pub(super) nonces: u64,
+    /// How many peers were dropped because they broke rules.
+    pub(super) dropped: u64,
     pub(super) reachability: Reachability,
 }
 
@@ -61,6 +63,7 @@ impl<T: Topology> NodeState<T> {
             timers: Timers::new(),
             tickets: 0,
             nonces: 0,
+            dropped: 0,
             reachability: Reachability::default(),
         }
     }
