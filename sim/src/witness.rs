@@ -148,6 +148,15 @@ impl Witness {
         self.tallies.get(*self.marks.get(mark)?)
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        let payloads: usize = self.deliveries.iter().map(|delivery| delivery.payload.len()).sum();
+        self.ended.capacity() * (size_of::<(Peer, Ticket)>() + size_of::<Ended>())
+            + self.deliveries.capacity() * size_of::<Delivery>()
+            + payloads
+            + self.tallies.iter().map(|tally| size_of::<Tally>() + 8 * tally.has.capacity()).sum::<usize>()
+            + self.arrivals.capacity() * size_of::<Arrival>()
+    }
+
     pub(crate) fn blame(&mut self, blamed: Blamed) {
         if self.blamed.len() < MAX_BLAMED {
             self.blamed.push(blamed);

@@ -60,7 +60,6 @@ struct Sent {
     mark: [u8; 8],
     origin: Peer,
     /// Whoever came later need not have it.
-    before: u32,
     at: Time,
 }
 
@@ -89,7 +88,7 @@ pub fn broadcasts<T: Topology>(world: &mut World<T>, overlay: &OverlayName, plan
         let ticket = world.publish(origin, None, Bytes::from(payload));
         world.take_ended(origin, ticket);
         if number >= plan.warmup as u64 {
-            sent.push_back(Sent { mark, origin, before: world.born(), at: world.now() });
+            sent.push_back(Sent { mark, origin, at: world.now() });
         }
         world.run_for(plan.every);
         while sent.front().is_some_and(|first: &Sent| world.now().since(first.at) >= plan.patience) {
@@ -106,7 +105,9 @@ fn judge<T: Topology>(world: &World<T>, roll: &mut Roll, sent: &Sent) -> Heard {
     let tally = world.tally(&sent.mark);
     let (mut of, mut got) = (0u64, 0u64);
     for guid in &roll.of(world).guids {
-        let Some(peer) = world.peer(guid).filter(|&peer| peer != sent.origin && peer.0 < sent.before) else { continue };
+        let Some(peer) = world.peer(guid).filter(|&peer| peer != sent.origin && world.born(peer) <= sent.at) else {
+            continue;
+        };
         of += 1;
         got += u64::from(tally.is_some_and(|tally| tally.has(peer)));
     }

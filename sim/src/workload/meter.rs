@@ -38,8 +38,9 @@ impl Meter {
         let alive: Vec<Peer> = world.peers().collect();
         let entries: Vec<f64> = alive.iter().map(|&peer| world.entries(peer) as f64).collect();
         let links: Vec<f64> = alive.iter().map(|&peer| world.links(peer) as f64).collect();
+        let bytes: Vec<f64> = alive.iter().map(|&peer| world.bytes(peer) as f64).collect();
         let before = |peer: Peer| self.received.get(peer.index()).copied().unwrap_or_default();
-        let load = alive.iter().map(|&peer| f64::from(world.received(peer) - before(peer))).collect();
+        let load = alive.iter().map(|&peer| f64::from(world.received(peer).saturating_sub(before(peer)))).collect();
         let traffic = world.traffic().since(&self.traffic);
         let rate = |bytes: u64| bytes as f64 / (alive.len().max(1) as f64 * span);
         Report {
@@ -55,7 +56,7 @@ impl Meter {
             state: Spread::of(&entries).map(|of| State {
                 entries_mean: of.mean,
                 entries_max: of.max,
-                bytes_mean: None,
+                bytes_mean: Spread::of(&bytes).map(|of| of.mean),
             }),
             links: Spread::of(&links),
             traffic: (span > 0.0).then(|| Rates {

@@ -20,24 +20,42 @@ impl<T: Topology> World<T> {
     /// A new peer, in no overlay yet.
     pub fn spawn(&mut self) -> Peer {
         let number = self.nodes.len() as u32;
-        let (seed, crypto) = (self.options.seed, self.options.crypto);
-        let signer = crypto.signer(seed, number);
-        let (settings, verifier) = (Arc::clone(&self.settings), Arc::clone(&self.verifier));
-        let engine = Engine::new(settings, signer, verifier, bytes32(seed ^ ENGINES, u64::from(number)));
-        let guid = engine.me();
-        let added = self.directory.open().add(guid);
+        let birth = self.births;
+        let node = self.bear(number);
+        let added = self.directory.open().add(node.guid, birth);
         debug_assert_eq!(added, number);
+        self.nodes.push(node);
+        Peer(number)
+    }
+
+    /// A new peer in the place of one who is gone and forgotten.
+    pub(super) fn settle_in(&mut self, number: u32) -> Peer {
+        let birth = self.births;
+        let node = self.bear(number);
+        self.directory.open().replace(number, node.guid, birth);
+        self.faults.forget(number);
+        self.nodes[number as usize] = node;
+        Peer(number)
+    }
+
+    fn bear(&mut self, number: u32) -> Node<T> {
+        let (seed, crypto, birth) = (self.options.seed, self.options.crypto, self.births);
+        let signer = crypto.signer(seed, birth);
+        let (settings, verifier) = (Arc::clone(&self.settings), Arc::clone(&self.verifier));
+        let engine = Engine::new(settings, signer, verifier, bytes32(seed ^ ENGINES, u64::from(birth)));
         self.alive += 1;
-        self.trace.note(self.now, number, What::Born, number, 0, 0);
-        self.nodes.push(Node {
-            guid,
+        self.births += 1;
+        self.trace.note(self.now, number, What::Born, birth, 0, 0);
+        Node {
+            guid: engine.me(),
             engine: Some(Box::new(engine)),
             attached: Vec::new(),
             wires: Vec::new(),
             wakes: [Time::MAX; 2],
             received: 0,
-        });
-        Peer(number)
+            born: self.now,
+            dies: Time::MAX,
+        }
     }
 
     /// Puts a peer into an overlay; it does nothing there until it is told to join. `make` gets the peer's place.
@@ -88,9 +106,9 @@ impl<T: Topology> World<T> {
         self.alive
     }
 
-    /// How many ever were there: the number of the next to come.
-    pub(crate) fn born(&self) -> u32 {
-        self.nodes.len() as u32
+    /// When somebody came.
+    pub(crate) fn born(&self, peer: Peer) -> Time {
+        self.nodes[peer.index()].born
     }
 
     /// Grows whenever somebody came or went.
@@ -113,7 +131,8 @@ impl<T: Topology> World<T> {
         self.nodes[peer.index()].guid
     }
 
-    /// Which peer this is, dead or alive.
+    /// Which peer this is, dead or alive; `None` for those whose place was taken by others, see
+    /// [`churn`](Self::churn).
     #[must_use]
     pub fn peer(&self, guid: &Guid) -> Option<Peer> {
         self.directory.open().number(guid).map(Peer)
