@@ -9,6 +9,7 @@ mod applications;
 pub mod ideal;
 mod inhabitants;
 mod mishaps;
+mod tampering;
 mod turn;
 
 use core::fmt;
@@ -16,12 +17,14 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use polymorph_core::engine::io::{Command, ConnId, Output};
 use polymorph_core::engine::{Engine, Slot, Workspace, settings};
 use polymorph_core::overlay::OverlayId;
 use polymorph_core::wire::frame::Status;
 use polymorph_core::{Guid, Time, Topology, Verifier};
 
+use crate::attack::Attacker;
 use crate::directory::{Directory, SharedBook};
 use crate::faults::Faults;
 use crate::mix::mix;
@@ -75,6 +78,8 @@ pub struct World<T: Topology> {
     moving: usize,
     nodes: Vec<Node<T>>,
     alive: usize,
+    /// How often somebody came or went.
+    changes: u64,
     overlays: Vec<OverlayId>,
     wires: Wires,
     flights: Slab<Flight<T>>,
@@ -82,11 +87,16 @@ pub struct World<T: Topology> {
     strangers: Slab<(u32, Guid)>,
     directory: SharedBook,
     faults: Faults<T>,
+    attackers: HashMap<u32, Box<dyn Attacker<T>>>,
+    /// Whether periodic timers are held, and silence goes unnoticed.
+    held: bool,
     service: Option<Service>,
     witness: Witness,
     trace: TraceHash,
     traffic: Traffic,
     events: u64,
+    /// Who was handed the last of them.
+    latest: u32,
     tickets: u64,
     draws: u64,
     ws: Workspace<T>,
@@ -109,16 +119,20 @@ impl<T: Topology> World<T> {
             moving: 0,
             nodes: Vec::new(),
             alive: 0,
+            changes: 0,
             overlays: Vec::new(),
             wires: Wires::new(),
             flights: Slab::new(),
             strangers: Slab::new(),
             faults: Faults::new(),
+            attackers: HashMap::new(),
+            held: false,
             service: None,
             witness: Witness::default(),
             trace: TraceHash::new(options.seed),
             traffic: Traffic::default(),
             events: 0,
+            latest: 0,
             tickets: 0,
             draws: 0,
             ws: Workspace::new(Box::new(directory.clone())),
@@ -173,6 +187,12 @@ impl<T: Topology> World<T> {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// Who was handed the last of them.
+    #[must_use]
+    pub fn latest(&self) -> Peer {
+        Peer(self.latest)
     }
 
     /// What was sent.

@@ -320,7 +320,7 @@ impl<T: Topology> Desk<'_, T> {
     /// After a wire was closed on purpose: questions on the way are lost, lanes are told nothing.
     fn settle_after_close(&mut self, guid: Guid) {
         let slot = self.slot();
-        self.unanswered_by(&guid);
+        self.unheard_by(&guid);
         let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) else { return };
         // Lanes that only the peer held are down now; those this node holds stay up and dial again in silence.
         let gone = overlay.up & !overlay.required;

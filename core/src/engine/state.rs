@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rand_core::SeedableRng;
 
 use super::cast::Casts;
+use super::held::PARKED;
 use super::io::Attach;
 use super::lookup::Lookup;
 use super::metrics::{Metrics, PeerInfo};
@@ -135,6 +136,8 @@ pub(super) struct State<T: Topology> {
     pub(super) rng: Rng,
     pub(super) timers: Timers<OverlayTimer<T::Timer>>,
     pub(super) set: BTreeMap<T::Timer, Handle>,
+    /// Since when periodic timers are held; the far end of time if they are not.
+    pub(super) held: Time,
     pub(super) questions: Questions,
     /// What the application asked the topology, and under which number it waits.
     pub(super) asks: BTreeMap<Ticket, u32>,
@@ -171,6 +174,7 @@ impl<T: Topology> Overlay<T> {
             rng: Rng::from_seed(seed),
             timers: Timers::new(),
             set: BTreeMap::new(),
+            held: Time::MAX,
             questions: Questions::new(),
             asks: BTreeMap::new(),
             lookups: BTreeMap::new(),
@@ -203,7 +207,8 @@ impl<T: Topology> State<T> {
 
     /// When something is to be done.
     pub(super) fn next_wake(&self) -> Option<Time> {
-        [self.timers.next(), self.questions.next()].into_iter().flatten().min()
+        let timer = self.timers.next().filter(|at| *at < PARKED);
+        [timer, self.questions.next()].into_iter().flatten().min()
     }
 
     pub(super) fn is_client(&self) -> bool {

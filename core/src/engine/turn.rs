@@ -234,6 +234,10 @@ impl<T: Topology> Turn<'_, T> {
         let now = self.now;
         let Some((topology, mut desk)) = self.open(slot) else { return false };
         let Some((handle, timer)) = desk.state.timers.pop(now, mark) else { return false };
+        if desk.state.holds(topology, &timer) {
+            desk.state.park(handle, timer);
+            return true;
+        }
         match timer {
             OverlayTimer::Topology(timer) => {
                 if desk.state.set.get(&timer) == Some(&handle) {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use polymorph::sim::Latency;
 use polymorph::sim::latency::Plane;
-use polymorph::sim::report::Report;
+use polymorph::sim::report::{Broadcast, Lookups, Report};
 use polymorph::sim::workload::Sources;
 use polymorph::topologies::catalog::{Catalog, typed};
 use serde_json::json;
@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// constant:MS, uniform:LOW,HIGH or coords
     #[arg(long, default_value = "constant:50")]
     latency: String,
+    /// The share of peers that crash at once, after what is measured before; measured again before and after repair
+    #[arg(long, value_name = "P", value_parser = share)]
+    fail: Option<f64>,
     /// How many lookups of random keys
     #[arg(long, value_name = "N", default_value_t = 0)]
     lookups: usize,
@@ -86,6 +89,11 @@ fn seconds(text: &str) -> Result<f64, String> {
     if (0.0..=1e9).contains(&seconds) { Ok(seconds) } else { Err("expected 0 to a billion seconds".into()) }
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "expected a share between 0 and 1".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("expected a share between 0 and 1".into()) }
+}
+
 fn latency(text: &str) -> anyhow::Result<Latency> {
     let millis = |text: &str| {
         let millis: f64 = text.parse().with_context(|| format!("{text:?} is no number of milliseconds"))?;
@@ -129,14 +137,14 @@ pub(crate) fn run(arguments: &Arguments, common: &Common) -> anyhow::Result<Ende
 /// The figures one looks at first.
 fn human(report: &Report) -> String {
     let mut lines = vec![format!("{}: {} peers, seed {}", report.topology, report.peers, report.seed)];
-    if let Some(lookups) = &report.lookups {
-        let hops = lookups.hops.as_ref().map_or_else(String::new, |h| format!(", {:.2} hops (p99 {})", h.mean, h.p99));
-        let right = lookups.consistent.map_or_else(String::new, |n| format!(", {n} by the right owner"));
-        lines.push(format!("lookups    {} asked, {} answered{right}{hops}", lookups.count, lookups.ok));
-    }
-    if let Some(cast) = &report.broadcast {
-        let waste = cast.redundancy.map_or_else(String::new, |r| format!(", redundancy {r:.3}"));
-        lines.push(format!("broadcasts {}, reliability {:.4}{waste}", cast.count, cast.reliability));
+    measured(report.lookups.as_ref(), report.broadcast.as_ref(), &mut lines);
+    if let Some(windows) = &report.windows {
+        for (name, window) in [("before", &windows.before_repair), ("after", &windows.after_repair)] {
+            if let Some(window) = window {
+                lines.push(format!("{name} repair, among those who survived:"));
+                measured(window.lookups.as_ref(), window.broadcast.as_ref(), &mut lines);
+            }
+        }
     }
     if let (Some(state), Some(links)) = (&report.state, &report.links) {
         lines.push(format!("a peer has {:.1} neighbors and {:.1} sessions on average", state.entries_mean, links.mean));
@@ -146,6 +154,19 @@ fn human(report: &Report) -> String {
         report.events, report.sim_seconds, report.trace_hash
     ));
     lines.join("\n")
+}
+
+fn measured(lookups: Option<&Lookups>, broadcast: Option<&Broadcast>, lines: &mut Vec<String>) {
+    if let Some(lookups) = lookups {
+        let hops = lookups.hops.as_ref().map_or_else(String::new, |h| format!(", {:.2} hops (p99 {})", h.mean, h.p99));
+        let right = lookups.consistent.map_or_else(String::new, |n| format!(", {n} by the right owner"));
+        lines.push(format!("lookups    {} asked, {} answered{right}{hops}", lookups.count, lookups.ok));
+    }
+    if let Some(cast) = broadcast {
+        let waste = cast.redundancy.map_or_else(String::new, |r| format!(", redundancy {r:.3}"));
+        let (mean, first) = (cast.reliability, cast.reliability_first);
+        lines.push(format!("broadcasts {}, reliability {mean:.4} (the first {first:.4}){waste}", cast.count));
+    }
 }
 
 fn list(common: &Common) {

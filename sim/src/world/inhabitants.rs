@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polymorph_core::engine::io::{Attach, AttachError};
 use polymorph_core::engine::{Engine, Slot};
-use polymorph_core::overlay::Place;
+use polymorph_core::overlay::{OverlayId, Place};
 use polymorph_core::topology::model::Census;
 use polymorph_core::{Contact, Guid, OverlayName, Time, Topology};
 
@@ -55,11 +55,15 @@ impl<T: Topology> World<T> {
         let attach = Attach { name, topology, standing, grant, settings, epoch };
         let engine = node.engine.as_mut().expect("the peer is there");
         let slot = engine.attach(self.now, attach, &mut self.ws)?;
+        if self.held {
+            engine.hold(self.now);
+        }
         let known = self.overlays.iter().position(|id| *id == overlay).unwrap_or_else(|| {
             self.overlays.push(overlay);
             self.overlays.len() - 1
         });
         node.attached.push((slot, known as u16));
+        self.changes += 1;
         self.settle(peer.0);
         Ok(slot)
     }
@@ -82,6 +86,16 @@ impl<T: Topology> World<T> {
     #[must_use]
     pub fn alive(&self) -> usize {
         self.alive
+    }
+
+    /// How many ever were there: the number of the next to come.
+    pub(crate) fn born(&self) -> u32 {
+        self.nodes.len() as u32
+    }
+
+    /// Grows whenever somebody came or went.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Whether a peer is there: it neither crashed nor left.
@@ -132,6 +146,12 @@ impl<T: Topology> World<T> {
         self.topology_in(peer, self.nodes.get(peer.index())?.attached.first()?.0)
     }
 
+    /// A peer's part of its first overlay, to be changed behind its engine's back.
+    pub(crate) fn topology_mut(&mut self, peer: Peer) -> Option<&mut T> {
+        let node = self.nodes.get_mut(peer.index())?;
+        node.engine.as_mut()?.topology_mut(node.attached.first()?.0)
+    }
+
     /// A peer's part of one of its overlays.
     #[must_use]
     pub fn topology_in(&self, peer: Peer, slot: Slot) -> Option<&T> {
@@ -142,7 +162,10 @@ impl<T: Topology> World<T> {
     /// Clients are among them if there are any.
     #[must_use]
     pub fn census(&self, overlay: &OverlayName) -> Census {
-        let id = overlay.id();
+        self.census_of(overlay.id())
+    }
+
+    pub(crate) fn census_of(&self, id: OverlayId) -> Census {
         let inside = |node: &&Node<T>| {
             let mut overlays = node.attached.iter().map(|&(_, at)| self.overlays[usize::from(at)]);
             node.engine.is_some() && overlays.any(|overlay| overlay == id)

@@ -56,6 +56,8 @@ pub(super) struct Flight<T: Topology> {
     /// The sender's end of it.
     end: End,
     frame: Frame<T>,
+    /// Its bytes decode no longer.
+    spoiled: bool,
 }
 
 /// Keeps what the two ends of a wire share apart from other draws.
@@ -97,6 +99,7 @@ impl<T: Topology> World<T> {
     pub(super) fn feed(&mut self, peer: u32, input: Input<T>) {
         let Some(engine) = self.nodes[peer as usize].engine.as_mut() else { return };
         self.events += 1;
+        self.latest = peer;
         engine.handle(self.now, input, &mut self.ws);
         self.settle(peer);
     }
@@ -163,16 +166,16 @@ impl<T: Topology> World<T> {
                 self.hang_up(wire, end);
             }
             Output::Done { ticket, outcome, .. } => {
-                self.witness.ended.insert((peer, ticket), Ended { peer, at, outcome });
+                self.witness.end(Ended { peer, at, outcome }, ticket);
             }
             Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
                 // Applications of a world take everything in at once.
                 self.commands.push((slot, Command::Consumed { peer: charge, bytes }));
                 self.served(slot, Arrival { peer, at, service: Some(service), from, respond, payload });
             }
-            Output::Published { id, topic, from, origin, hops, payload, .. } => {
+            Output::Published { slot, id, topic, from, origin, hops, payload } => {
                 let sent_here = from == self.nodes[peer.index()].guid;
-                let delivery = Delivery { peer, at, id, topic, from, origin, hops, payload };
+                let delivery = Delivery { peer, slot, at, id, topic, from, origin, hops, payload };
                 self.witness.published(self.options.keep, sent_here, delivery);
             }
             Output::Delivered { from, payload, .. } => {
@@ -198,21 +201,29 @@ impl<T: Topology> World<T> {
     // ---- Frames.
 
     fn send(&mut self, from: u32, to: Guid, conn: ConnId, frame: Frame<T>) {
+        self.drained.push((to, conn, frame.charge()));
+        if self.attackers.is_empty() {
+            return self.put(from, to, conn, frame, false);
+        }
+        self.say(from, to, conn, frame);
+    }
+
+    /// Puts a frame on a wire.
+    pub(super) fn put(&mut self, from: u32, to: Guid, conn: ConnId, frame: Frame<T>, spoiled: bool) {
         let (id, end) = WireId::of(conn);
         let bytes = frame.wire_len();
         self.traffic.count(kind(&frame.body), bytes);
-        self.drained.push((to, conn, frame.charge()));
         let now = self.now;
         let wire = self.wires.get_mut(id).filter(|wire| wire.open[end.index()]);
         let Some(wire) = wire else {
             // The engine has not heard yet that the wire is gone.
             let to = self.directory.open().number(&to).unwrap_or(u32::MAX);
-            let flight = self.flights.insert(Flight { from, to, wire: id, end, frame });
+            let flight = self.flights.insert(Flight { from, to, wire: id, end, frame, spoiled });
             self.plan(now, Happening::Return(flight));
             return;
         };
         let (to, at) = (wire.ends[end.other().index()], wire.arrival(now, end));
-        let flight = self.flights.insert(Flight { from, to, wire: id, end, frame });
+        let flight = self.flights.insert(Flight { from, to, wire: id, end, frame, spoiled });
         self.plan(at, Happening::Arrive(flight));
     }
 
@@ -228,6 +239,10 @@ impl<T: Topology> World<T> {
         if self.faults.swallows(to, &flight.frame) {
             return;
         }
+        let (peer, conn) = (self.nodes[from as usize].guid, flight.wire.conn(end));
+        if flight.spoiled {
+            return self.feed(to, Input::Malformed { peer, conn });
+        }
         let frame = match self.options.codec {
             Codec::Typed => flight.frame,
             Codec::Encoded => recode(&flight.frame),
@@ -236,13 +251,15 @@ impl<T: Topology> World<T> {
         let size = (frame.contacts.len() as u64) << 32 | frame.payload.len() as u64;
         self.trace.note(self.now, to, What::Frame, from, kind, size);
         self.nodes[to as usize].received += 1;
-        let input = Input::Frame { peer: self.nodes[from as usize].guid, conn: flight.wire.conn(end), frame };
-        self.feed(to, input);
+        let heard = if self.attackers.is_empty() { Some(frame) } else { self.hear(to, peer, conn, frame) };
+        if let Some(frame) = heard {
+            self.feed(to, Input::Frame { peer, conn, frame });
+        }
     }
 
     /// A frame could not be delivered: its sender gets it back, and learns that the wire is of no use.
     fn come_back(&mut self, at: u32) {
-        let Some(Flight { from, to, wire, end, frame }) = self.flights.take(at) else { return };
+        let Some(Flight { from, to, wire, end, frame, .. }) = self.flights.take(at) else { return };
         let Some(peer) = self.nodes.get(to as usize).map(|node| node.guid) else { return };
         self.trace.note(self.now, from, What::Undelivered, to, kind(&frame.body) as u64, frame.payload.len() as u64);
         self.feed(from, Input::Undelivered { peer, frame });
@@ -341,6 +358,7 @@ impl<T: Topology> World<T> {
     pub(super) fn vanish(&mut self, peer: u32, notice: Option<Duration>) {
         let node = &mut self.nodes[peer as usize];
         self.alive -= usize::from(node.engine.take().is_some());
+        self.changes += 1;
         for id in core::mem::take(&mut node.wires) {
             let Some(wire) = self.wires.get_mut(id) else { continue };
             let end = if wire.ends[0] == peer { End::Dialing } else { End::Dialed };
@@ -360,6 +378,17 @@ impl<T: Topology> World<T> {
             if self.faults.separated(a, b) {
                 self.plan(self.now + silence, Happening::Silence(id, End::Dialing));
                 self.plan(self.now + silence, Happening::Silence(id, End::Dialed));
+            }
+        }
+    }
+
+    /// After so much silence a peer notices which of its wires lead to nobody.
+    pub(super) fn listen(&mut self, peer: u32, silence: Duration) {
+        for id in self.nodes[peer as usize].wires.clone() {
+            let Some(wire) = self.wires.get(id) else { continue };
+            let end = if wire.ends[0] == peer { End::Dialing } else { End::Dialed };
+            if !wire.open[end.other().index()] {
+                self.plan(self.now + silence, Happening::Silence(id, end));
             }
         }
     }

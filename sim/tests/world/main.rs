@@ -4,6 +4,7 @@ mod circle;
 mod determinism;
 mod links;
 mod measures;
+mod repair;
 
 use core::time::Duration;
 

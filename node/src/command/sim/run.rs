@@ -6,8 +6,8 @@ use polymorph::Guid;
 use polymorph::core::engine::settings::{self, Overlay};
 use polymorph::core::topology::model::Model;
 use polymorph::core::{OverlayId, Place};
-use polymorph::sim::report::Report;
-use polymorph::sim::workload::{self, Broadcasts, Lookups, Meter};
+use polymorph::sim::report::{Report, Window};
+use polymorph::sim::workload::{self, Broadcasts, Failure, Lookups, Meter};
 use polymorph::sim::{Codec, Crypto, Latency, Options, Terms, World, baseline};
 use polymorph::topologies::catalog::typed::Visitor;
 
@@ -56,19 +56,26 @@ impl Visitor for Run<'_> {
         world.run_for(Duration::from_secs(if arguments.ideal { 0 } else { quiet }));
         let meter = Meter::start(&world);
         world.run_for(Duration::from_secs_f64(arguments.time));
-        let lookups = (arguments.lookups > 0 && powers.routes).then(|| {
-            let plan = Lookups { count: arguments.lookups, ..Lookups::default() };
-            workload::lookups(&mut world, &terms.name, &plan, workload::owner_of::<T>(&config))
-        });
-        let broadcast = (arguments.broadcasts > 0 && powers.spreads).then(|| {
-            let (count, warmup) = (arguments.broadcasts, arguments.warmup_broadcasts);
-            let plan = Broadcasts { count, warmup, sources: arguments.sources.into(), ..Broadcasts::default() };
-            workload::broadcasts(&mut world, &terms.name, &plan)
+        let measure = |world: &mut World<T>, warmup: usize| Window {
+            lookups: (arguments.lookups > 0 && powers.routes).then(|| {
+                let plan = Lookups { count: arguments.lookups, ..Lookups::default() };
+                workload::lookups(world, &terms.name, &plan, workload::owner_of::<T>(&config))
+            }),
+            broadcast: (arguments.broadcasts > 0 && powers.spreads).then(|| {
+                let (count, sources) = (arguments.broadcasts, arguments.sources.into());
+                let plan = Broadcasts { count, warmup, sources, ..Broadcasts::default() };
+                workload::broadcasts(world, &terms.name, &plan)
+            }),
+        };
+        let Window { lookups, broadcast } = measure(&mut world, arguments.warmup_broadcasts);
+        let windows = arguments.fail.map(|share| {
+            let failure = Failure { share, quiet: Duration::from_secs(quiet) };
+            workload::windows(&mut world, &failure, |world| measure(world, 0))
         });
         let report = meter.report(&world, name);
         let peers = (arguments.peers as u32).clamp(1, BASELINE_PEERS);
         let baseline_events_per_s = Some(baseline::events_per_s(peers, BASELINE_EVENTS));
-        Ok(Report { lookups, broadcast, baseline_events_per_s, ..report })
+        Ok(Report { lookups, broadcast, windows, baseline_events_per_s, ..report })
     }
 }
 
