@@ -6,9 +6,12 @@
 //! and see, `mishaps` what goes wrong, [`ideal`] a world that begins in order, and here time and measures.
 
 mod applications;
+mod coming;
+pub mod footprint;
 pub mod ideal;
 mod inhabitants;
 mod mishaps;
+mod tampering;
 mod turn;
 
 use core::fmt;
@@ -16,12 +19,14 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use polymorph_core::engine::io::{Command, ConnId, Output};
 use polymorph_core::engine::{Engine, Slot, Workspace, settings};
 use polymorph_core::overlay::OverlayId;
 use polymorph_core::wire::frame::Status;
 use polymorph_core::{Guid, Time, Topology, Verifier};
 
+use crate::attack::Attacker;
 use crate::directory::{Directory, SharedBook};
 use crate::faults::Faults;
 use crate::mix::mix;
@@ -62,6 +67,9 @@ struct Node<T: Topology> {
     wakes: [Time; 2],
     /// How many frames it was handed.
     received: u32,
+    /// When it came, and when it goes; the far end of time if that is left open.
+    born: Time,
+    dies: Time,
 }
 
 /// Any number of peers in virtual time. See the [module](self) for how it turns.
@@ -75,6 +83,8 @@ pub struct World<T: Topology> {
     moving: usize,
     nodes: Vec<Node<T>>,
     alive: usize,
+    /// How often somebody came or went.
+    changes: u64,
     overlays: Vec<OverlayId>,
     wires: Wires,
     flights: Slab<Flight<T>>,
@@ -82,11 +92,19 @@ pub struct World<T: Topology> {
     strangers: Slab<(u32, Guid)>,
     directory: SharedBook,
     faults: Faults<T>,
+    attackers: HashMap<u32, Box<dyn Attacker<T>>>,
+    coming: Option<coming::Coming<T>>,
+    /// How many ever were there: who comes next has this number's identity.
+    births: u32,
+    /// Whether periodic timers are held, and silence goes unnoticed.
+    held: bool,
     service: Option<Service>,
     witness: Witness,
     trace: TraceHash,
     traffic: Traffic,
     events: u64,
+    /// Who was handed the last of them.
+    latest: u32,
     tickets: u64,
     draws: u64,
     ws: Workspace<T>,
@@ -109,16 +127,22 @@ impl<T: Topology> World<T> {
             moving: 0,
             nodes: Vec::new(),
             alive: 0,
+            changes: 0,
             overlays: Vec::new(),
             wires: Wires::new(),
             flights: Slab::new(),
             strangers: Slab::new(),
             faults: Faults::new(),
+            attackers: HashMap::new(),
+            coming: None,
+            births: 0,
+            held: false,
             service: None,
             witness: Witness::default(),
             trace: TraceHash::new(options.seed),
             traffic: Traffic::default(),
             events: 0,
+            latest: 0,
             tickets: 0,
             draws: 0,
             ws: Workspace::new(Box::new(directory.clone())),
@@ -173,6 +197,12 @@ impl<T: Topology> World<T> {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// Who was handed the last of them.
+    #[must_use]
+    pub fn latest(&self) -> Peer {
+        Peer(self.latest)
     }
 
     /// What was sent.

@@ -38,12 +38,16 @@ pub(super) enum Happening {
     Silence(WireId, End),
     /// A wire breaks.
     Snap(WireId),
+    /// Somebody's time is over.
+    Depart(u32),
+    /// The crowd is counted.
+    Count,
 }
 
 impl Happening {
     /// Whether something is on its way, as opposed to a timer that runs.
     fn moves(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Wake(_) | Self::Snap(_))
+        !matches!(self, Self::Nothing | Self::Wake(_) | Self::Snap(_) | Self::Depart(_) | Self::Count)
     }
 }
 
@@ -56,6 +60,8 @@ pub(super) struct Flight<T: Topology> {
     /// The sender's end of it.
     end: End,
     frame: Frame<T>,
+    /// Its bytes decode no longer.
+    spoiled: bool,
 }
 
 /// Keeps what the two ends of a wire share apart from other draws.
@@ -82,11 +88,13 @@ impl<T: Topology> World<T> {
             Happening::Lost(wire, end) => self.lose(wire, end),
             Happening::Silence(wire, end) => self.hear_nothing(wire, end),
             Happening::Snap(wire) => self.snap(wire),
+            Happening::Depart(peer) => self.depart(peer, at),
+            Happening::Count => self.count_crowd(),
         }
         true
     }
 
-    fn plan(&mut self, at: Time, happening: Happening) {
+    pub(super) fn plan(&mut self, at: Time, happening: Happening) {
         self.moving += usize::from(happening.moves());
         self.wheel.push(at, happening);
     }
@@ -97,6 +105,7 @@ impl<T: Topology> World<T> {
     pub(super) fn feed(&mut self, peer: u32, input: Input<T>) {
         let Some(engine) = self.nodes[peer as usize].engine.as_mut() else { return };
         self.events += 1;
+        self.latest = peer;
         engine.handle(self.now, input, &mut self.ws);
         self.settle(peer);
     }
@@ -163,16 +172,16 @@ impl<T: Topology> World<T> {
                 self.hang_up(wire, end);
             }
             Output::Done { ticket, outcome, .. } => {
-                self.witness.ended.insert((peer, ticket), Ended { peer, at, outcome });
+                self.witness.end(Ended { peer, at, outcome }, ticket);
             }
             Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
                 // Applications of a world take everything in at once.
                 self.commands.push((slot, Command::Consumed { peer: charge, bytes }));
                 self.served(slot, Arrival { peer, at, service: Some(service), from, respond, payload });
             }
-            Output::Published { id, topic, from, origin, hops, payload, .. } => {
+            Output::Published { slot, id, topic, from, origin, hops, payload } => {
                 let sent_here = from == self.nodes[peer.index()].guid;
-                let delivery = Delivery { peer, at, id, topic, from, origin, hops, payload };
+                let delivery = Delivery { peer, slot, at, id, topic, from, origin, hops, payload };
                 self.witness.published(self.options.keep, sent_here, delivery);
             }
             Output::Delivered { from, payload, .. } => {
@@ -198,21 +207,29 @@ impl<T: Topology> World<T> {
     // ---- Frames.
 
     fn send(&mut self, from: u32, to: Guid, conn: ConnId, frame: Frame<T>) {
+        self.drained.push((to, conn, frame.charge()));
+        if self.attackers.is_empty() {
+            return self.put(from, to, conn, frame, false);
+        }
+        self.say(from, to, conn, frame);
+    }
+
+    /// Puts a frame on a wire.
+    pub(super) fn put(&mut self, from: u32, to: Guid, conn: ConnId, frame: Frame<T>, spoiled: bool) {
         let (id, end) = WireId::of(conn);
         let bytes = frame.wire_len();
         self.traffic.count(kind(&frame.body), bytes);
-        self.drained.push((to, conn, frame.charge()));
         let now = self.now;
         let wire = self.wires.get_mut(id).filter(|wire| wire.open[end.index()]);
         let Some(wire) = wire else {
             // The engine has not heard yet that the wire is gone.
             let to = self.directory.open().number(&to).unwrap_or(u32::MAX);
-            let flight = self.flights.insert(Flight { from, to, wire: id, end, frame });
+            let flight = self.flights.insert(Flight { from, to, wire: id, end, frame, spoiled });
             self.plan(now, Happening::Return(flight));
             return;
         };
         let (to, at) = (wire.ends[end.other().index()], wire.arrival(now, end));
-        let flight = self.flights.insert(Flight { from, to, wire: id, end, frame });
+        let flight = self.flights.insert(Flight { from, to, wire: id, end, frame, spoiled });
         self.plan(at, Happening::Arrive(flight));
     }
 
@@ -228,6 +245,10 @@ impl<T: Topology> World<T> {
         if self.faults.swallows(to, &flight.frame) {
             return;
         }
+        let (peer, conn) = (self.nodes[from as usize].guid, flight.wire.conn(end));
+        if flight.spoiled {
+            return self.feed(to, Input::Malformed { peer, conn });
+        }
         let frame = match self.options.codec {
             Codec::Typed => flight.frame,
             Codec::Encoded => recode(&flight.frame),
@@ -236,13 +257,15 @@ impl<T: Topology> World<T> {
         let size = (frame.contacts.len() as u64) << 32 | frame.payload.len() as u64;
         self.trace.note(self.now, to, What::Frame, from, kind, size);
         self.nodes[to as usize].received += 1;
-        let input = Input::Frame { peer: self.nodes[from as usize].guid, conn: flight.wire.conn(end), frame };
-        self.feed(to, input);
+        let heard = if self.attackers.is_empty() { Some(frame) } else { self.hear(to, peer, conn, frame) };
+        if let Some(frame) = heard {
+            self.feed(to, Input::Frame { peer, conn, frame });
+        }
     }
 
     /// A frame could not be delivered: its sender gets it back, and learns that the wire is of no use.
     fn come_back(&mut self, at: u32) {
-        let Some(Flight { from, to, wire, end, frame }) = self.flights.take(at) else { return };
+        let Some(Flight { from, to, wire, end, frame, .. }) = self.flights.take(at) else { return };
         let Some(peer) = self.nodes.get(to as usize).map(|node| node.guid) else { return };
         self.trace.note(self.now, from, What::Undelivered, to, kind(&frame.body) as u64, frame.payload.len() as u64);
         self.feed(from, Input::Undelivered { peer, frame });
@@ -254,8 +277,11 @@ impl<T: Topology> World<T> {
     fn dial(&mut self, from: u32, guid: Guid) {
         let number = self.directory.open().number(&guid);
         let Some(to) = number else {
+            // Nobody is there, or no longer: as far away as anybody else.
+            let [a, b, c, d, ..] = guid.0;
+            let away = self.latency(Peer(from), Peer(u32::from_le_bytes([a, b, c, d])));
             let stranger = self.strangers.insert((from, guid));
-            return self.plan(self.now, Happening::Stranger(stranger));
+            return self.plan(self.now + 2 * away, Happening::Stranger(stranger));
         };
         let round_trip = 2 * self.latency(Peer(from), Peer(to));
         self.plan(self.now + round_trip, Happening::Dialed { from, to });
@@ -340,16 +366,25 @@ impl<T: Topology> World<T> {
     /// never.
     pub(super) fn vanish(&mut self, peer: u32, notice: Option<Duration>) {
         let node = &mut self.nodes[peer as usize];
-        self.alive -= usize::from(node.engine.take().is_some());
-        for id in core::mem::take(&mut node.wires) {
-            let Some(wire) = self.wires.get_mut(id) else { continue };
+        if node.engine.take().is_none() {
+            return;
+        }
+        (self.alive, self.changes) = (self.alive - 1, self.changes + 1);
+        // What is left of them are wires whose other end is open.
+        let mut wires = core::mem::take(&mut node.wires);
+        wires.retain(|&id| {
+            let Some(wire) = self.wires.get_mut(id) else { return false };
             let end = if wire.ends[0] == peer { End::Dialing } else { End::Dialed };
             let at = wire.arrival(self.now, end);
             self.wires.close(id, end);
-            if let Some(notice) = notice.filter(|_| self.wires.is_open(id, end.other())) {
+            let open = self.wires.is_open(id, end.other());
+            if let Some(notice) = notice.filter(|_| open) {
                 self.plan(at + notice, Happening::Lost(id, end.other()));
             }
-        }
+            open
+        });
+        self.nodes[peer as usize].wires = wires;
+        self.lie_fallow(peer);
     }
 
     /// A peer was set apart: both ends of each of its wires across the border notice after `silence`.
@@ -360,6 +395,17 @@ impl<T: Topology> World<T> {
             if self.faults.separated(a, b) {
                 self.plan(self.now + silence, Happening::Silence(id, End::Dialing));
                 self.plan(self.now + silence, Happening::Silence(id, End::Dialed));
+            }
+        }
+    }
+
+    /// After so much silence a peer notices which of its wires lead to nobody.
+    pub(super) fn listen(&mut self, peer: u32, silence: Duration) {
+        for id in self.nodes[peer as usize].wires.clone() {
+            let Some(wire) = self.wires.get(id) else { continue };
+            let end = if wire.ends[0] == peer { End::Dialing } else { End::Dialed };
+            if !wire.open[end.other().index()] {
+                self.plan(self.now + silence, Happening::Silence(id, end));
             }
         }
     }

@@ -177,6 +177,11 @@ impl Topology for Plumtree {
         Powers { spreads: true, ..Powers::default() }
     }
 
+    /// Both wait for what somebody sent.
+    fn periodic(&self, _: &Timer) -> bool {
+        false
+    }
+
     /// The links are the overlay's below; here is what each of them is used for.
     fn neighbors(&self) -> Vec<Neighbor> {
         let role = |role| move |&peer| Neighbor { peer, role, hold: Hold::Cached };
@@ -336,7 +341,18 @@ impl Model for Plumtree {
     }
 
     fn claims(_: &Config, _: usize) -> Claims {
-        Claims { coverage: true, redundancy: Some(REDUNDANCY), degree: Some(0), quiet: 5, ..Claims::default() }
+        Claims {
+            coverage: true,
+            redundancy: Some(REDUNDANCY),
+            degree: Some(0),
+            entries: Some(10_000),
+            idle: Some(0.0),
+            heals: true,
+            merges: true,
+            leaves: true,
+            quiet: 5,
+            ..Claims::default()
+        }
     }
 }
 

@@ -210,6 +210,12 @@ impl Topology for Scribe {
         tree.intercept(join, &mut Means { config: &self.config, links: &mut self.links, cx })
     }
 
+    fn periodic(&self, timer: &Timer) -> bool {
+        let Timer::Turn(topic) = timer;
+        // A root's waves and a child's patience; who looks for a parent was told that it has none.
+        self.trees.get(topic).is_some_and(|tree| tree.label().is_some())
+    }
+
     fn neighbors(&self) -> Vec<Neighbor> {
         let mut all: BTreeMap<(Guid, Role), Neighbor> = BTreeMap::new();
         for tree in self.trees.values() {
@@ -376,6 +382,11 @@ impl Model for Scribe {
             coverage: config.everyone,
             redundancy: Some(0.0),
             degree: Some(config.links),
+            entries: Some(10_000),
+            idle: Some(0.0),
+            heals: true,
+            merges: true,
+            leaves: true,
             quiet: (config.beat * QUIET_BEATS).as_secs().max(1),
             ..Claims::default()
         }
