@@ -10,7 +10,7 @@
 //!
 //! Where to look: [`world`] the world itself · [`options`] how it is · [`latency`] how far apart its peers are ·
 //! [`churn`] how they come and go · [`crypto`] how they sign · [`wheel`] the queue of events · [`witness`] what applications saw · [`traffic`] what
-//! was sent · [`trace`] the hash of a run · [`workload`] lookups and broadcasts, measured into a [`report`] ·
+//! was sent · [`trace`] the hash of a run · [`workload`] lookups and broadcasts, measured into a [`report`], which a [`page`] draws ·
 //! [`baseline`] what the machine could do at most.
 //! `docs/SIMULATION.md` says what is modelled and what is not.
 
@@ -24,6 +24,7 @@ pub mod latency;
 pub mod laws;
 mod mix;
 pub mod options;
+pub mod page;
 pub mod report;
 mod slab;
 mod stopwatch;

@@ -27,13 +27,14 @@ const JOIN_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Run<'a> {
     pub(super) name: &'a str,
     pub(super) arguments: &'a Arguments,
+    pub(super) seed: u64,
 }
 
 impl Visitor for Run<'_> {
     type Output = anyhow::Result<Report>;
 
     fn visit<T: Model>(self, config: T::Config, overlay: Overlay) -> anyhow::Result<Report> {
-        let Self { name, arguments } = self;
+        let Self { name, arguments, seed } = self;
         let nowhere = Place { overlay: OverlayId([0; 32]), me: Guid([0; 32]) };
         let powers = T::new(&config, nowhere).powers();
         // Peers of a simulation are given the links their topology asks for.
@@ -41,10 +42,11 @@ impl Visitor for Run<'_> {
         let node = settings::Node { connections: node.connections.max(powers.degree), ..node };
         let options = Options {
             node,
-            seed: arguments.seed,
+            seed,
             latency: arguments.latency,
             keep: Keep::Tallies,
-            crypto: if arguments.real_crypto { Crypto::Real } else { Crypto::default() },
+            // On sockets everybody signs for real, and who one is follows from that.
+            crypto: if arguments.real_crypto || arguments.sockets.is_some() { Crypto::Real } else { Crypto::default() },
             codec: if arguments.wire { Codec::Encoded } else { Codec::Typed },
             ..Options::default()
         };
