@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// constant:MS, uniform:LOW,HIGH or coords
     #[arg(long, default_value = "constant:50", value_parser = latency)]
     latency: Latency,
+    /// The share of packets that are lost; streams send them again, late
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    loss: f64,
     /// How peers come and go: none, weibull:SHAPE,SCALE or exp:MEAN, scale and mean in seconds
     #[arg(long, default_value = "none", value_parser = churn)]
     churn: Coming,

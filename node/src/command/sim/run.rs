@@ -43,6 +43,7 @@ impl Visitor for Run<'_> {
             node,
             seed: arguments.seed,
             latency: arguments.latency,
+            loss: arguments.loss,
             keep: Keep::Tallies,
             crypto: if arguments.real_crypto { Crypto::Real } else { Crypto::default() },
             codec: if arguments.wire { Codec::Encoded } else { Codec::Typed },
