@@ -243,6 +243,12 @@ impl<T: Topology> Engine<T> {
         self.node.peer_infos()
     }
 
+    /// How many peers were dropped because they broke rules.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.node.dropped
+    }
+
     /// About how many bytes of memory the engine keeps, topologies not counted.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -14,12 +14,14 @@
 //! [`baseline`] what the machine could do at most.
 //! `docs/SIMULATION.md` says what is modelled and what is not.
 
+pub mod attack;
 pub mod baseline;
 pub mod churn;
 pub mod crypto;
 mod directory;
 mod faults;
 pub mod latency;
+pub mod laws;
 mod mix;
 pub mod options;
 pub mod pipes;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use polymorph_core::engine::Slot;
 use polymorph_core::engine::io::{Origin, Outcome, Responder};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::topology::question::CopyId;
@@ -28,6 +29,8 @@ pub struct Ended {
 pub struct Delivery {
     /// Where.
     pub peer: Peer,
+    /// In which of its overlays.
+    pub slot: Slot,
     /// When.
     pub at: Time,
     /// Which.

@@ -12,6 +12,7 @@ pub mod ideal;
 mod inhabitants;
 mod links;
 mod mishaps;
+mod tampering;
 mod turn;
 
 use core::fmt;
@@ -19,12 +20,14 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use polymorph_core::engine::io::{Command, ConnId, Output};
 use polymorph_core::engine::{Engine, Slot, Workspace, settings};
 use polymorph_core::overlay::OverlayId;
 use polymorph_core::wire::frame::Status;
 use polymorph_core::{Guid, Time, Topology, Verifier};
 
+use crate::attack::Attacker;
 use crate::directory::{Directory, SharedBook};
 use crate::faults::Faults;
 use crate::mix::mix;
@@ -98,6 +101,7 @@ pub struct World<T: Topology> {
     coming: Option<coming::Coming<T>>,
     /// How many ever were there: who comes next has this number's identity.
     births: u32,
+    attackers: HashMap<u32, Box<dyn Attacker<T>>>,
     /// Whether periodic timers are held, and silence goes unnoticed.
     held: bool,
     service: Option<Service>,
@@ -105,6 +109,8 @@ pub struct World<T: Topology> {
     trace: TraceHash,
     traffic: Traffic,
     events: u64,
+    /// Who was handed the last of them.
+    latest: u32,
     tickets: u64,
     draws: u64,
     ws: Workspace<T>,
@@ -137,12 +143,14 @@ impl<T: Topology> World<T> {
             faults: Faults::new(),
             coming: None,
             births: 0,
+            attackers: HashMap::new(),
             held: false,
             service: None,
             witness: Witness::default(),
             trace: TraceHash::new(options.seed),
             traffic: Traffic::default(),
             events: 0,
+            latest: 0,
             tickets: 0,
             draws: 0,
             ws: Workspace::new(Box::new(directory.clone())),
@@ -197,6 +205,12 @@ impl<T: Topology> World<T> {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// Who was handed the last of them.
+    #[must_use]
+    pub fn latest(&self) -> Peer {
+        Peer(self.latest)
     }
 
     /// What was sent.

@@ -68,6 +68,8 @@ struct Candidate {
     depth: u32,
     path: usize,
     state: Bytes,
+    /// It closed an idle session while the question was on its way.
+    hung_up: bool,
 }
 
 /// One lookup under way.
@@ -98,6 +100,14 @@ pub(super) struct Lookup<T: Topology> {
 impl<T: Topology> Lookup<T> {
     pub(super) fn asker(&self) -> &Asker {
         &self.asker
+    }
+
+    /// Whether a peer that hung up on a question is to be asked again: once, since hanging up is no sign of death.
+    pub(super) fn asks_again(&mut self, peer: &Guid) -> bool {
+        let asked = |c: &&mut Candidate| c.peer == *peer && c.progress == Progress::Asked && !c.hung_up;
+        let Some(candidate) = self.candidates.iter_mut().find(asked) else { return false };
+        (candidate.progress, candidate.hung_up) = (Progress::Fresh, true);
+        true
     }
 
     /// How many questions are on the way.
@@ -162,7 +172,7 @@ impl<T: Topology> Desk<'_, T> {
         }
     }
 
-    /// Goes on: an answer came, or `None` when none will.
+    /// Goes on: an answer came, or `None` when none will, or when somebody is to be asked again.
     pub(super) fn step_lookup(&mut self, topology: &mut T, id: u32, answer: Option<Body<T>>, from: Option<Guid>) {
         if !self.state.lookups.contains_key(&id) {
             return;
@@ -171,6 +181,7 @@ impl<T: Topology> Desk<'_, T> {
             Some(Body::Next { verdict, peers, state, .. }) => self.next(topology, id, from, (verdict, peers, state)),
             Some(Body::Answer { hops, answer: Answer::Found { peers }, .. }) => self.found(id, peers, hops),
             Some(_) => self.try_again(topology, id),
+            None if from.is_none() && self.state.settings.lookup == Mode::Iterative => self.go_on(id),
             None if self.state.settings.lookup == Mode::Iterative => self.silent(id, from),
             None => {
                 if let Some(lookup) = self.state.lookups.get_mut(&id) {
@@ -288,15 +299,24 @@ impl<T: Topology> Desk<'_, T> {
         let teller = from.and_then(|from| lookup.candidates.iter().find(|c| c.peer == from));
         let (depth, path) = teller.map_or((0, None), |c| (c.depth + 1, Some(c.path)));
         let paths = lookup.ended.len();
-        let mut fresh = Vec::new();
+        let mut fresh: Vec<Candidate> = Vec::new();
         for (at, peer) in peers.into_iter().enumerate() {
-            let known = lookup.candidates.iter().any(|c| c.peer == peer);
+            // A liar may name one peer many times in one answer, too.
+            let known = lookup.candidates.iter().chain(&fresh).any(|c| c.peer == peer);
             if known || lookup.candidates.len() + fresh.len() >= MAX_CANDIDATES || peer == me && from.is_some() {
                 continue;
             }
             let distance = if lookup.breadth > 1 { topology.distance(&lookup.to, peer) } else { Distance::ZERO };
             let path = path.unwrap_or(at % paths);
-            fresh.push(Candidate { peer, distance, progress: Progress::Fresh, depth, path, state: state.clone() });
+            fresh.push(Candidate {
+                peer,
+                distance,
+                progress: Progress::Fresh,
+                depth,
+                path,
+                state: state.clone(),
+                hung_up: false,
+            });
         }
         if lookup.breadth > 1 {
             lookup.candidates.extend(fresh);

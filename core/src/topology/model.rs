@@ -36,21 +36,35 @@ impl Census {
     }
 }
 
-/// What a topology promises at a size; each law checks one of them.
+/// What a topology promises at a size; each law checks one of them. What is not claimed is not checked, and named in
+/// the report. Determinism, isolation and standing up to hostile peers are asked of everybody.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Claims {
     /// Every node routes a key to the same owner when quiet.
     pub agreement: bool,
     /// A bound on hops of any route.
     pub hops: Option<usize>,
+    /// Every hop but the one to the owner goes strictly closer to the key, by [`Topology::distance`].
+    pub closer: bool,
     /// A broadcast reaches everybody.
     pub coverage: bool,
     /// A bound on payload messages per receiver beyond one.
     pub redundancy: Option<f64>,
     /// If one side has the other as neighbor, so has the other.
     pub symmetry: bool,
-    /// A bound on required links of one node.
+    /// A bound on required links of one node when quiet.
     pub degree: Option<usize>,
+    /// A bound on [`Model::entries`] of one node, always.
+    pub entries: Option<usize>,
+    /// A bound on the frames a node sends in a minute in which nothing happens, on average.
+    pub idle: Option<f64>,
+    /// All of the above holds again once it is quiet after crashes, broken wires, a crowd of newcomers and a partition
+    /// that was shorter than wires last without a sign of life.
+    pub heals: bool,
+    /// It heals from partitions that lasted so long that each side gave the other up.
+    pub merges: bool,
+    /// A node that leaves in good order disturbs nobody: routes and broadcasts are right within seconds.
+    pub leaves: bool,
     /// How long after the last disturbance all of it holds, in seconds.
     pub quiet: u64,
 }
@@ -72,6 +86,12 @@ pub trait Model: Topology {
         None
     }
 
+    /// How many entries all its tables have together: peers, broadcasts it remembers, questions on the way, whatever
+    /// could grow. Held against [`Claims::entries`].
+    fn entries(&self) -> usize {
+        self.neighbors().len()
+    }
+
     /// Fills the tables as they would be after everybody joined and all is quiet; `false` where it cannot.
     fn ideal(&mut self, config: &Self::Config, all: &Census) -> bool {
         let _ = (config, all);
@@ -91,10 +111,16 @@ impl<U: Model, B: Model> Model for Layer<U, B> {
         Claims {
             agreement: upper.agreement || base.agreement,
             hops: upper.hops.or(base.hops),
+            closer: if upper.agreement { upper.closer } else { base.closer },
             coverage: upper.coverage || base.coverage,
             redundancy: upper.redundancy.or(base.redundancy),
             symmetry: base.symmetry,
             degree: upper.degree.zip(base.degree).map(|(u, b)| u + b).or(base.degree),
+            entries: upper.entries.zip(base.entries).map(|(u, b)| u + b),
+            idle: upper.idle.zip(base.idle).map(|(u, b)| u + b),
+            heals: upper.heals && base.heals,
+            merges: upper.merges && base.merges,
+            leaves: upper.leaves && base.leaves,
             quiet: upper.quiet.max(base.quiet),
         }
     }
@@ -108,6 +134,10 @@ impl<U: Model, B: Model> Model for Layer<U, B> {
             Target::Address(super::layer::Either::Upper(a)) => U::owner(&config.0, all, &Target::Address(a.clone())),
             Target::Address(super::layer::Either::Base(a)) => B::owner(&config.1, all, &Target::Address(a.clone())),
         }
+    }
+
+    fn entries(&self) -> usize {
+        self.upper.entries() + self.base.entries()
     }
 
     /// The base's ideal tables are enough where the upper part builds itself from what is below.

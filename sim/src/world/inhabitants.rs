@@ -34,6 +34,7 @@ impl<T: Topology> World<T> {
         let node = self.bear(number);
         self.directory.open().replace(number, node.guid, birth);
         self.faults.forget(number);
+        self.attackers.remove(&number);
         self.nodes[number as usize] = node;
         Peer(number)
     }
@@ -163,6 +164,12 @@ impl<T: Topology> World<T> {
     #[must_use]
     pub fn topology(&self, peer: Peer) -> Option<&T> {
         self.topology_in(peer, self.nodes.get(peer.index())?.attached.first()?.0)
+    }
+
+    /// A peer's part of its first overlay, to be changed behind its engine's back.
+    pub(crate) fn topology_mut(&mut self, peer: Peer) -> Option<&mut T> {
+        let node = self.nodes.get_mut(peer.index())?;
+        node.engine.as_mut()?.topology_mut(node.attached.first()?.0)
     }
 
     /// A peer's part of one of its overlays.

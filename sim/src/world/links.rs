@@ -23,7 +23,21 @@ pub(super) struct Flight<T: Topology> {
     wire: WireId,
     /// The sender's end of it.
     end: End,
+    /// By how much its sender's queue is shorter when it is through.
+    charge: u32,
     frame: Frame<T>,
+    /// Its bytes decode no longer.
+    spoiled: bool,
+}
+
+/// A frame as it is handed to a wire.
+#[derive(Debug)]
+pub(super) struct Parcel<T: Topology> {
+    pub(super) frame: Frame<T>,
+    /// By how much its sender's queue is shorter when it is through.
+    pub(super) charge: u32,
+    /// Whether its bytes decode no longer.
+    pub(super) spoiled: bool,
 }
 
 /// A piece of a frame between two access lines.
@@ -51,21 +65,31 @@ impl<T: Topology> World<T> {
         self.pipes.set(peer.0, bandwidth);
     }
 
-    pub(super) fn send(&mut self, from: u32, to: Guid, conn: ConnId, class: Class, frame: Frame<T>) {
+    pub(super) fn send(&mut self, from: u32, to: Guid, conn: ConnId, frame: Frame<T>) {
+        let charge = frame.charge();
+        if self.attackers.is_empty() {
+            return self.put(from, to, conn, Parcel { frame, charge, spoiled: false });
+        }
+        self.say(from, to, conn, frame, charge);
+    }
+
+    /// Puts a frame on a wire.
+    pub(super) fn put(&mut self, from: u32, to: Guid, conn: ConnId, parcel: Parcel<T>) {
+        let Parcel { frame, charge, spoiled } = parcel;
         let (id, end) = WireId::of(conn);
         let bytes = frame.wire_len();
         self.traffic.count(kind(&frame.body), bytes);
         let Some(wire) = self.wires.get(id).filter(|wire| wire.open[end.index()]) else {
             // The engine has not heard yet that the wire is gone.
-            self.drained.push((to, conn, frame.charge()));
+            self.drained.push((to, conn, charge));
             let to = self.directory.open().number(&to).unwrap_or(u32::MAX);
-            let flight = self.flights.insert(Flight { from, to, wire: id, end, frame });
+            let flight = self.flights.insert(Flight { from, to, wire: id, end, charge, frame, spoiled });
             self.plan(self.now, Happening::Return(flight));
             return;
         };
         let receiver = wire.ends[end.other().index()];
-        let charge = frame.charge();
-        let flight = self.flights.insert(Flight { from, to: receiver, wire: id, end, frame });
+        let class = frame.class();
+        let flight = self.flights.insert(Flight { from, to: receiver, wire: id, end, charge, frame, spoiled });
         let size = self.packed(bytes);
         if let Some(pipe) = self.pipes.up(from, self.options.bandwidth) {
             pipe.push(id, end, class, flight, size);
@@ -101,7 +125,7 @@ impl<T: Topology> World<T> {
         let piece = self.pipes.done_up(peer);
         self.pump_up(peer);
         let Some(piece) = piece else { return };
-        let flight = self.flights.get(piece.flight).map(|flight| (flight.to, flight.frame.charge()));
+        let flight = self.flights.get(piece.flight).map(|flight| (flight.to, flight.charge));
         if let Some((to, charge)) = flight {
             let (flight, bytes, last) = (piece.flight, piece.bytes, piece.last);
             self.set_out(Landing { flight, to, wire: piece.wire, end: piece.end, bytes, last });
@@ -223,6 +247,10 @@ impl<T: Topology> World<T> {
         if self.faults.swallows(to, &flight.frame) {
             return;
         }
+        let (peer, conn) = (self.nodes[from as usize].guid, flight.wire.conn(end));
+        if flight.spoiled {
+            return self.feed(to, Input::Malformed { peer, conn });
+        }
         let frame = match self.options.codec {
             Codec::Typed => flight.frame,
             Codec::Encoded => recode(&flight.frame),
@@ -231,13 +259,15 @@ impl<T: Topology> World<T> {
         let size = (frame.contacts.len() as u64) << 32 | frame.payload.len() as u64;
         self.trace.note(self.now, to, What::Frame, from, kind, size);
         self.nodes[to as usize].received += 1;
-        let input = Input::Frame { peer: self.nodes[from as usize].guid, conn: flight.wire.conn(end), frame };
-        self.feed(to, input);
+        let heard = if self.attackers.is_empty() { Some(frame) } else { self.hear(to, peer, conn, frame) };
+        if let Some(frame) = heard {
+            self.feed(to, Input::Frame { peer, conn, frame });
+        }
     }
 
     /// A frame could not be delivered: its sender gets it back, and learns that the wire is of no use.
     pub(super) fn come_back(&mut self, at: u32) {
-        let Some(Flight { from, to, wire, end, frame }) = self.flights.take(at) else { return };
+        let Some(Flight { from, to, wire, end, frame, .. }) = self.flights.take(at) else { return };
         let Some(peer) = self.nodes.get(to as usize).map(|node| node.guid) else { return };
         self.trace.note(self.now, from, What::Undelivered, to, kind(&frame.body) as u64, frame.payload.len() as u64);
         self.feed(from, Input::Undelivered { peer, frame });

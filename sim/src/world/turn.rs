@@ -100,6 +100,7 @@ impl<T: Topology> World<T> {
     pub(super) fn feed(&mut self, peer: u32, input: Input<T>) {
         let Some(engine) = self.nodes[peer as usize].engine.as_mut() else { return };
         self.events += 1;
+        self.latest = peer;
         engine.handle(self.now, input, &mut self.ws);
         self.settle(peer);
     }
@@ -159,7 +160,7 @@ impl<T: Topology> World<T> {
     fn carry_out(&mut self, from: u32, output: Output<T>) {
         let (peer, at) = (Peer(from), self.now);
         match output {
-            Output::Send { peer: to, conn, class, frame } => self.send(from, to, conn, class, frame),
+            Output::Send { peer: to, conn, frame, .. } => self.send(from, to, conn, frame),
             Output::Dial { peer: to } => self.dial(from, to),
             Output::Close { conn, .. } => {
                 let (wire, end) = WireId::of(conn);
@@ -173,9 +174,9 @@ impl<T: Topology> World<T> {
                 self.commands.push((slot, Command::Consumed { peer: charge, bytes }));
                 self.served(slot, Arrival { peer, at, service: Some(service), from, respond, payload });
             }
-            Output::Published { id, topic, from, origin, hops, payload, .. } => {
+            Output::Published { slot, id, topic, from, origin, hops, payload } => {
                 let sent_here = from == self.nodes[peer.index()].guid;
-                let delivery = Delivery { peer, at, id, topic, from, origin, hops, payload };
+                let delivery = Delivery { peer, slot, at, id, topic, from, origin, hops, payload };
                 self.witness.published(self.options.keep, sent_here, delivery);
             }
             Output::Delivered { from, payload, .. } => {

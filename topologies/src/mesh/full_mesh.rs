@@ -202,10 +202,16 @@ impl Model for FullMesh {
         Claims {
             agreement: true,
             hops: Some(1),
+            closer: true,
             coverage: true,
             redundancy: Some(0.0),
             symmetry: true,
             degree: Some(peers.saturating_sub(1)),
+            entries: Some(MAX_MEMBERS + MAX_SEEDS),
+            idle: Some(0.0),
+            heals: true,
+            merges: false,
+            leaves: true,
             quiet: 4 * PERIOD.as_secs(),
         }
     }

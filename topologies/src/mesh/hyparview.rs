@@ -543,6 +543,11 @@ impl Model for HyParView {
             redundancy: Some((degree * peers as f64 / receivers - 2.0).max(0.0)),
             symmetry: true,
             degree: Some(config.active),
+            entries: Some(10_000),
+            idle: Some(0.0),
+            heals: true,
+            merges: true,
+            leaves: true,
             // Views heal within one or two cycles when fewer than 80 % fail (§5.3); jitter asks for a third.
             quiet: 3 * config.cycle.as_secs().max(1),
             ..Claims::default()

@@ -341,7 +341,18 @@ impl Model for Plumtree {
     }
 
     fn claims(_: &Config, _: usize) -> Claims {
-        Claims { coverage: true, redundancy: Some(REDUNDANCY), degree: Some(0), quiet: 5, ..Claims::default() }
+        Claims {
+            coverage: true,
+            redundancy: Some(REDUNDANCY),
+            degree: Some(0),
+            entries: Some(10_000),
+            idle: Some(0.0),
+            heals: true,
+            merges: true,
+            leaves: true,
+            quiet: 5,
+            ..Claims::default()
+        }
     }
 }
 

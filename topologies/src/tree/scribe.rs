@@ -382,6 +382,11 @@ impl Model for Scribe {
             coverage: config.everyone,
             redundancy: Some(0.0),
             degree: Some(config.links),
+            entries: Some(10_000),
+            idle: Some(0.0),
+            heals: true,
+            merges: true,
+            leaves: true,
             quiet: (config.beat * QUIET_BEATS).as_secs().max(1),
             ..Claims::default()
         }

@@ -118,10 +118,17 @@ impl Model for Polyring {
         Claims {
             agreement: true,
             hops: Some(2 * levels.max(1) - 1),
+            // The way is the one there is, and no measure of Guids says how far a place is.
+            closer: false,
             coverage: true,
             redundancy: Some(0.0),
             symmetry: true,
             degree: Some(2 * config.width),
+            entries: Some(10_000),
+            idle: Some(0.0),
+            heals: true,
+            merges: false,
+            leaves: true,
             // A wire that is silent, an heir, and a round of comparing.
             quiet: 3 * REFRESH.as_secs(),
         }

@@ -30,7 +30,13 @@ impl Model for Chord {
             // Each finger halves the distance, and with high probability there are no more than 2·log2 N halvings
             // to a distance that holds one peer (SIGCOMM 2001, theorem 2); one hop more to the owner.
             hops: Some(2 * bits as usize + 1),
+            closer: true,
             degree: Some(2),
+            entries: Some(10_000),
+            idle: Some(0.0),
+            heals: true,
+            merges: false,
+            leaves: true,
             // A crash is noticed within a round, and each round mends one more place behind it; the fingers follow.
             quiet: (6 * config.stabilize + config.fix_fingers).as_secs(),
             ..Claims::default()

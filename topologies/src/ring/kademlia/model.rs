@@ -29,7 +29,13 @@ impl Model for Kademlia {
             agreement: true,
             // Each hop shares one bit more with the key than the one before (§2.3), at worst.
             hops: Some((usize::BITS - peers.leading_zeros()) as usize + 1),
+            closer: true,
             degree: Some(0),
+            entries: Some(10_000),
+            idle: Some(0.0),
+            heals: true,
+            merges: true,
+            leaves: true,
             // Dead entries stay until somebody needs them, at the latest until the next refresh.
             quiet: config.refresh.mul_f64(1.3).as_secs() + 300,
             ..Claims::default()
