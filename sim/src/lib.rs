@@ -38,6 +38,6 @@ pub mod world;
 
 pub use crypto::Crypto;
 pub use latency::Latency;
-pub use options::{Codec, Options, Terms};
+pub use options::{Codec, Options, Terms, seed_or};
 pub use pipes::Bandwidth;
 pub use world::{Peer, World};

@@ -89,6 +89,19 @@ impl Options {
     }
 }
 
+/// The seed that the environment variable `POLYMORPH_SEED` says, to see once more what another run saw; `otherwise`
+/// where there is none.
+///
+/// # Panics
+/// If the variable is no number: a run that was to be repeated must not go another way.
+#[must_use]
+pub fn seed_or(otherwise: u64) -> u64 {
+    match std::env::var("POLYMORPH_SEED") {
+        Ok(text) => text.trim().parse().unwrap_or_else(|bad| panic!("POLYMORPH_SEED={text:?} is no seed: {bad}")),
+        Err(_) => otherwise,
+    }
+}
+
 /// On which terms a peer is in an overlay.
 #[derive(Clone, Debug)]
 pub struct Terms {

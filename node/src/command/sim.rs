@@ -29,9 +29,9 @@ pub(crate) struct Arguments {
     /// How many peers
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
     peers: usize,
-    /// Everything random follows from it
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Everything random follows from it [default: POLYMORPH_SEED, or 0]
+    #[arg(long)]
+    seed: Option<u64>,
     /// How long the world runs before anything is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
     time: f64,

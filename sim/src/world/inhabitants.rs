@@ -81,6 +81,8 @@ impl<T: Topology> World<T> {
             self.overlays.push(overlay);
             self.overlays.len() - 1
         });
+        // Mostly there is just one.
+        node.attached.reserve_exact(1);
         node.attached.push((slot, known as u16));
         self.changes += 1;
         self.settle(peer.0);
