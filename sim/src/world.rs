@@ -98,10 +98,10 @@ pub struct World<T: Topology> {
     strangers: Slab<(u32, Guid)>,
     directory: SharedBook,
     faults: Faults<T>,
+    attackers: HashMap<u32, Box<dyn Attacker<T>>>,
     coming: Option<coming::Coming<T>>,
     /// How many ever were there: who comes next has this number's identity.
     births: u32,
-    attackers: HashMap<u32, Box<dyn Attacker<T>>>,
     /// Whether periodic timers are held, and silence goes unnoticed.
     held: bool,
     service: Option<Service>,
@@ -141,9 +141,9 @@ impl<T: Topology> World<T> {
             pipes: Pipes::default(),
             strangers: Slab::new(),
             faults: Faults::new(),
+            attackers: HashMap::new(),
             coming: None,
             births: 0,
-            attackers: HashMap::new(),
             held: false,
             service: None,
             witness: Witness::default(),

@@ -95,7 +95,9 @@ impl<T: Topology> World<T> {
             pipe.push(id, end, class, flight, size);
             return self.pump_up(from);
         }
-        self.drained.push((to, conn, charge));
+        if charge > 0 {
+            self.drained.push((to, conn, charge));
+        }
         self.set_out(Landing { flight, to: receiver, wire: id, end, bytes: size, last: true });
     }
 
