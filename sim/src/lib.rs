@@ -24,6 +24,7 @@ pub mod latency;
 pub mod laws;
 mod mix;
 pub mod options;
+pub mod pipes;
 pub mod report;
 mod slab;
 mod stopwatch;
@@ -37,5 +38,6 @@ pub mod world;
 
 pub use crypto::Crypto;
 pub use latency::Latency;
-pub use options::{Codec, Options, Terms};
+pub use options::{Codec, Options, Terms, seed_or};
+pub use pipes::Bandwidth;
 pub use world::{Peer, World};

@@ -29,9 +29,9 @@ pub(crate) struct Arguments {
     /// How many peers
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
     peers: usize,
-    /// Everything random follows from it
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Everything random follows from it [default: POLYMORPH_SEED, or 0]
+    #[arg(long)]
+    seed: Option<u64>,
     /// How long the world runs before anything is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
     time: f64,
@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// constant:MS, uniform:LOW,HIGH or coords
     #[arg(long, default_value = "constant:50", value_parser = latency)]
     latency: Latency,
+    /// The share of packets that are lost; streams send them again, late
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    loss: f64,
     /// How peers come and go: none, weibull:SHAPE,SCALE or exp:MEAN, scale and mean in seconds
     #[arg(long, default_value = "none", value_parser = churn)]
     churn: Coming,

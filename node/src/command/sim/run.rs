@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use polymorph::Guid;
 use polymorph::core::engine::settings::{self, Overlay};
 use polymorph::core::topology::model::Model;
@@ -41,8 +42,9 @@ impl Visitor for Run<'_> {
         let node = settings::Node { connections: node.connections.max(powers.degree), ..node };
         let options = Options {
             node,
-            seed: arguments.seed,
+            seed: arguments.seed.map_or_else(seed, Ok)?,
             latency: arguments.latency,
+            loss: arguments.loss,
             keep: Keep::Tallies,
             crypto: if arguments.real_crypto { Crypto::Real } else { Crypto::default() },
             codec: if arguments.wire { Codec::Encoded } else { Codec::Typed },
@@ -87,6 +89,12 @@ impl Visitor for Run<'_> {
         let baseline_events_per_s = Some(baseline::events_per_s(peers, BASELINE_EVENTS));
         Ok(Report { lookups, broadcast, windows, baseline_events_per_s, ..report })
     }
+}
+
+/// The seed that the environment says, or 0.
+fn seed() -> anyhow::Result<u64> {
+    let Ok(text) = std::env::var("POLYMORPH_SEED") else { return Ok(0) };
+    text.trim().parse().with_context(|| format!("POLYMORPH_SEED={text:?} is no seed; use a number or unset it"))
 }
 
 /// One after the other, each through somebody who is in already.
