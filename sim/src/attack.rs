@@ -5,6 +5,10 @@
 //! may drop it, change it, or say more. It knows no private table of anybody; what it knows is what it heard. So an
 //! attacker works against any topology, also one that nobody here has seen.
 
+pub mod damage;
+mod deed;
+mod drawn;
+
 use core::fmt;
 
 use polymorph_core::wire::Frame;

@@ -103,6 +103,17 @@ impl Law {
     }
 }
 
+/// The law that is broken in this way, where others ask for it too: healing, that it holds again.
+pub(super) fn broken_by(way: &str) -> Option<Law> {
+    match way {
+        "no answer" | "wrong owner" | "two owners" => Some(Law::Agreement),
+        "not closer" | "hops" => Some(Law::Progress),
+        "not reached" | "more than once" => Some(Law::Coverage),
+        "one-sided" => Some(Law::Symmetry),
+        _ => None,
+    }
+}
+
 impl fmt::Display for Law {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
