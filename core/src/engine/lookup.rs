@@ -288,9 +288,10 @@ impl<T: Topology> Desk<'_, T> {
         let teller = from.and_then(|from| lookup.candidates.iter().find(|c| c.peer == from));
         let (depth, path) = teller.map_or((0, None), |c| (c.depth + 1, Some(c.path)));
         let paths = lookup.ended.len();
-        let mut fresh = Vec::new();
+        let mut fresh: Vec<Candidate> = Vec::new();
         for (at, peer) in peers.into_iter().enumerate() {
-            let known = lookup.candidates.iter().any(|c| c.peer == peer);
+            // A liar may name one peer many times in one answer, too.
+            let known = lookup.candidates.iter().chain(&fresh).any(|c| c.peer == peer);
             if known || lookup.candidates.len() + fresh.len() >= MAX_CANDIDATES || peer == me && from.is_some() {
                 continue;
             }

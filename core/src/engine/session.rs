@@ -119,9 +119,10 @@ impl<T: Topology> Turn<'_, T> {
 
     /// This node leaves an overlay: the peer is told, and the session stays for the others.
     pub(super) fn leave_with(&mut self, slot: Slot, guid: Guid) {
+        self.node.peers.wake(&guid);
         let Some((_, mut desk)) = self.open(slot) else { return };
         // A peer that was told of the overlay a moment ago may believe that it is shared now.
-        let told = |p: &super::peers::Peer<T>| p.accepted.as_ref().is_some_and(|(_, slots)| slots.contains(&slot));
+        let told = |p: &super::peers::Peer<T>| p.accepted.as_ref().is_some_and(|accept| accept.1.contains(&slot));
         let peer = desk.node.peers.get(&guid).filter(|p| p.carries(slot) || told(p));
         if let Some(Link::Open(wire)) = peer.map(|p| p.link) {
             let frame =

@@ -10,7 +10,7 @@ use super::cast::Casts;
 use super::io::Attach;
 use super::lookup::Lookup;
 use super::metrics::{Metrics, PeerInfo};
-use super::peers::{Link, Peers};
+use super::peers::{Link, PeerIx, Peers};
 use super::questions::Questions;
 use super::records::Records;
 use super::timers::{Handle, Timers};
@@ -34,7 +34,7 @@ pub(super) struct NodeState<T: Topology> {
     pub(super) seed: [u8; 32],
     pub(super) peers: Peers<T>,
     /// When something is due with a peer.
-    pub(super) timers: Timers<Guid>,
+    pub(super) timers: Timers<PeerIx>,
     pub(super) tickets: u64,
     pub(super) nonces: u64,
     pub(super) reachability: Reachability,
@@ -66,12 +66,13 @@ impl<T: Topology> NodeState<T> {
 
     /// Sees to it that what is due with a peer is looked at in time. A timer that is early does no harm.
     pub(super) fn arm(&mut self, guid: &Guid) {
+        let Some(ix) = self.peers.find(guid) else { return };
         let Some(peer) = self.peers.get_mut(guid) else { return };
         let Some(at) = super::session::due(peer, &self.settings) else { return };
         if peer.timer.is_some_and(|(earlier, _)| earlier <= at) {
             return;
         }
-        if let Some(old) = peer.timer.replace(self.timers.push(at, *guid)) {
+        if let Some(old) = peer.timer.replace(self.timers.push(at, ix)) {
             self.timers.remove(old);
         }
     }
@@ -125,7 +126,7 @@ pub(super) struct State<T: Topology> {
     /// The lanes this topology has; a peer's claims to others are ignored.
     pub(super) lanes: u32,
     pub(super) standing: Standing,
-    pub(super) grant: Option<Grant>,
+    pub(super) grant: Option<Box<Grant>>,
     pub(super) settings: settings::Overlay,
     pub(super) epoch: u8,
     pub(super) rng: Rng,
@@ -161,7 +162,7 @@ impl<T: Topology> Overlay<T> {
             protocols: topology.protocols(),
             lanes: topology.lanes(),
             standing,
-            grant,
+            grant: grant.map(Box::new),
             settings,
             epoch,
             rng: Rng::from_seed(seed),
@@ -224,13 +225,13 @@ impl<T: Topology> State<T> {
             proof,
             sequence: now.0,
             expires: now.as_secs() + MEMBERSHIP_SECS,
-            grant: self.grant.clone(),
+            grant: self.grant.as_deref().cloned(),
         };
         Some(Box::new(Membership::sign(&*node.signer, &claim)))
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.timers.len() * 64
+        self.timers.bytes()
             + self.questions.bytes()
             + self.lookups.values().map(Lookup::bytes).sum::<usize>()
             + self.casts.bytes()

@@ -201,8 +201,10 @@ impl<T: Topology> Turn<'_, T> {
     fn wake(&mut self) {
         let now = self.now;
         let mark = self.node.timers.mark();
-        while let Some((handle, peer)) = self.node.timers.pop(now, mark) {
-            self.peer_due(peer, handle);
+        while let Some((handle, at)) = self.node.timers.pop(now, mark) {
+            if let Some(peer) = self.node.peers.guid(at) {
+                self.peer_due(peer, handle);
+            }
             self.work();
         }
         for slot in self.slots() {

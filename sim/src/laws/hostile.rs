@@ -171,7 +171,7 @@ impl<T: Topology> Host<T> for Void {
         Ok(())
     }
     fn linked(&self, peer: &Guid) -> bool {
-        peer.0[0] % 2 == 0
+        peer.0[0].is_multiple_of(2)
     }
     fn facts(&self, _: &Guid) -> Facts {
         Facts::default()

@@ -105,6 +105,11 @@ impl<T: Topology> Turn<'_, T> {
             let oldest = self.node.peers.iter().filter(evictable).min_by_key(|p| p.used);
             let Some((guid, Link::Open(wire))) = oldest.map(|p| (p.guid, p.link)) else { return };
             self.hang_up(guid, wire.conn, Goodbye::Budget);
+            // What waited for an overlay to be agreed on takes another way, unless a second wire took over.
+            if !self.is_open(&guid) {
+                self.fail_waiting(guid);
+                self.node.peers.tidy(&guid);
+            }
         }
     }
 }
