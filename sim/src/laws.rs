@@ -95,7 +95,9 @@ impl<M: Model> Subject<M> {
     fn is_broken(&self, law: Law, seed: u64) -> bool {
         let claims = M::claims(&self.config, self.peers as usize);
         let seeds = (0..GROUNDS).map(|more| seed.wrapping_add(more));
-        let tried = |seed| Case { subject: self, seed, without: Vec::new() }.judge(law, &plot::of(law, seed, &claims, self.peers));
+        let tried = |seed| {
+            Case { subject: self, seed, without: Vec::new() }.judge(law, &plot::of(law, seed, &claims, self.peers))
+        };
         seeds.map(tried).any(|judged| judged.is_err())
     }
 

@@ -77,7 +77,13 @@ pub struct Plan {
 }
 
 /// Measures an overlay that stands, lets it be attacked, and measures again.
-pub fn measure<M: Model>(world: &mut World<M>, terms: &Terms, config: &M::Config, attack: Attack, plan: Plan) -> Damage {
+pub fn measure<M: Model>(
+    world: &mut World<M>,
+    terms: &Terms,
+    config: &M::Config,
+    attack: Attack,
+    plan: Plan,
+) -> Damage {
     let before = Census::clone(&world.census(&terms.name));
     // Who will attack is not known yet: all are asked.
     let calm = Survey { terms, config, honest: &before, assault: None };
@@ -86,7 +92,8 @@ pub fn measure<M: Model>(world: &mut World<M>, terms: &Terms, config: &M::Config
     let assault = attack.begin(world, terms, config);
     world.run_for(plan.lasts);
     let bad: BTreeSet<Guid> = assault.attackers.iter().map(|peer| world.guid(*peer)).collect();
-    let honest = Census::new(before.overlay, before.guids.iter().filter(|guid| !bad.contains(*guid)).copied().collect());
+    let honest =
+        Census::new(before.overlay, before.guids.iter().filter(|guid| !bad.contains(*guid)).copied().collect());
     let during = Survey { terms, config, honest: &honest, assault: Some(&assault) };
     let with = during.ask(world, plan);
     if honest.guids.len() == before.guids.len() {
@@ -200,7 +207,9 @@ impl<M: Model> Survey<'_, M> {
             None => self.honest.guids.iter().filter_map(|guid| world.peer(guid)).collect(),
         };
         let (mut entries, mut named) = (0, 0);
-        for neighbor in victims.iter().filter_map(|peer| world.topology(*peer)).flat_map(|topology| topology.neighbors()) {
+        for neighbor in
+            victims.iter().filter_map(|peer| world.topology(*peer)).flat_map(|topology| topology.neighbors())
+        {
             entries += 1;
             named += usize::from(bad.contains(&neighbor.peer));
         }

@@ -179,7 +179,9 @@ pub(super) struct Flooder;
 impl<T: Topology> Attacker<T> for Flooder {
     fn says(&mut self, frame: Frame<T>, scene: &mut Scene<T>) -> Fate<T> {
         // What belongs to the session and to a topology's talk; a copy said twice is only a duplicate.
-        if scene.tag != 0 && matches!(frame.body, Body::Send(_) | Body::Call { .. } | Body::Routed(_) | Body::Find { .. }) {
+        if scene.tag != 0
+            && matches!(frame.body, Body::Send(_) | Body::Call { .. } | Body::Routed(_) | Body::Find { .. })
+        {
             for _ in 0..REPEATS {
                 let again = Frame { payload: frame.payload.clone(), ..said(scene.tag, frame.body.clone()) };
                 let rubbish = vec![scene.pick(256) as u8; RUBBISH];

@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
+use polymorph_core::Guid;
 use polymorph_core::Topology;
 use polymorph_core::overlay::{OverlayId, Place};
 use polymorph_core::topology::model::{Claims, Model};
-use polymorph_core::Guid;
 
 use super::finding::Violation;
 use super::law::Law;

@@ -89,6 +89,8 @@ pub(super) struct Play<T: Topology> {
     /// Who left or crashed.
     pub(super) gone: Vec<Peer>,
     terms: [Terms; 2],
+    /// Whether what is said is noted down, for strikes.
+    tapped: bool,
     /// How long it takes to be quiet from now on.
     unrest: Duration,
 }
@@ -122,6 +124,7 @@ impl<T: Topology> Play<T> {
             corpus: Corpus::default(),
             gone: Vec::new(),
             terms: [terms("a"), terms("b")],
+            tapped: script.0.iter().any(|step| matches!(step.deed, Deed::Strike { .. })),
             unrest: Duration::ZERO,
         }
     }
@@ -188,7 +191,8 @@ impl<T: Topology> Play<T> {
                 self.disturb(stage.quiet);
             }
             Deed::Part(ref side) => {
-                let side: Vec<Peer> = side.iter().map(|peer| Peer(*peer)).filter(|peer| self.world.is_alive(*peer)).collect();
+                let side: Vec<Peer> =
+                    side.iter().map(|peer| Peer(*peer)).filter(|peer| self.world.is_alive(*peer)).collect();
                 self.world.partition(&side);
                 self.disturb(stage.quiet);
             }
@@ -217,6 +221,9 @@ impl<T: Topology> Play<T> {
         let through = through.filter(|peer| inside.contains(peer)).or(inside.first().copied());
         let Ok(slot) = self.world.attach(peer, &self.terms[room as usize], stage.make) else { return };
         self.slots.insert((peer, room), slot);
+        if self.tapped && !self.world.is_corrupt(peer) {
+            self.world.corrupt(peer, Garbler::tap(self.corpus.clone()));
+        }
         let seeds = through.iter().map(|peer| self.world.contact(*peer)).collect();
         self.world.command_in(peer, slot, Command::Join { seeds });
         self.disturb(stage.quiet);
@@ -250,7 +257,9 @@ impl<T: Topology> Play<T> {
     /// What became of a lookup: the owner and how many hops away it is.
     pub(super) fn found(&self, find: &Find) -> Option<(Guid, u32)> {
         match self.world.ended(find.peer, find.ticket) {
-            Some(witness::Ended { outcome: Outcome::Found { owner: Some(owner), hops, .. }, .. }) => Some((*owner, *hops)),
+            Some(witness::Ended { outcome: Outcome::Found { owner: Some(owner), hops, .. }, .. }) => {
+                Some((*owner, *hops))
+            }
             _ => None,
         }
     }

@@ -12,6 +12,10 @@ const KEYS: usize = 6;
 pub(super) const WARM_UP: usize = 10;
 /// How often it publishes after that, and how often others do.
 const COUNTED: usize = 5;
+/// Among how many peers state is watched: more would take longer and show no more.
+const CROWD: u32 = 12;
+/// How many of them stay from the beginning to the end: what grows shows at them.
+const STAY: usize = 2;
 /// How many rounds of coming and going state is watched for.
 const ROUNDS: usize = 40;
 /// How many events that never happened befall peers.
@@ -58,8 +62,8 @@ pub(super) fn of(law: Law, seed: u64, claims: &Claims, peers: u32) -> Script {
     let routes = claims.agreement || claims.hops.is_some();
     match law {
         Law::Isolation => plot.two_overlays(peers, routes, claims.coverage),
-        Law::BoundedState => plot.come_and_go(peers / 2, routes, claims.coverage),
-        Law::Hostility => plot.strike(peers / 2, routes, claims.coverage),
+        Law::BoundedState => plot.come_and_go(peers.min(CROWD), routes, claims.coverage),
+        Law::Hostility => plot.strike(peers.min(CROWD), routes, claims.coverage),
         _ => {
             plot.enter(peers, 1_000);
             match law {
@@ -217,7 +221,7 @@ impl Plot {
         self.enter(peers, 1_000);
         for round in 0..ROUNDS {
             self.come(4_000, Room::A);
-            let gone = self.go();
+            let gone = self.present.remove(STAY + self.draw.pick(self.present.len() - STAY));
             self.then(4_000, if round % 2 == 0 { Deed::Crash(gone) } else { Deed::Leave(gone) });
             let (peer, key) = (self.anybody(), self.draw.number() % 10_000);
             if routes {

@@ -110,7 +110,8 @@ impl Script {
     /// Who enters.
     #[must_use]
     pub fn peers(&self) -> Vec<u32> {
-        let joins = self.0.iter().filter_map(|step| if let Deed::Join { peer, .. } = step.deed { Some(peer) } else { None });
+        let joins =
+            self.0.iter().filter_map(|step| if let Deed::Join { peer, .. } = step.deed { Some(peer) } else { None });
         let mut peers: Vec<u32> = joins.collect();
         peers.sort_unstable();
         peers.dedup();
@@ -199,7 +200,9 @@ fn deed(words: &[&str]) -> Option<Deed> {
         ["leave", peer] => Deed::Leave(who(peer)?),
         ["crash", peer] => Deed::Crash(who(peer)?),
         ["sever", a, b] => Deed::Sever(who(a)?, who(b)?),
-        ["part", peers @ ..] if !peers.is_empty() => Deed::Part(peers.iter().map(|peer| who(peer)).collect::<Option<_>>()?),
+        ["part", peers @ ..] if !peers.is_empty() => {
+            Deed::Part(peers.iter().map(|peer| who(peer)).collect::<Option<_>>()?)
+        }
         ["heal"] => Deed::Heal,
         ["garble", peer] => Deed::Garble(who(peer)?),
         ["strike", peer, at] => Deed::Strike { peer: who(peer)?, number: number(at)? },

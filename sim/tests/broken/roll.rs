@@ -163,6 +163,7 @@ impl Roll {
             cx.unwant(peer);
             cx.change(Change::NeighborDown(peer));
             self.forget(peer);
+            SHARED.with_borrow_mut(|shared| shared.get_mut(&self.place.me).map(|known| known.remove(&peer)));
         }
     }
 

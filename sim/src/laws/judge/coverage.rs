@@ -62,7 +62,8 @@ fn redundancy<T: Topology>(claims: &Claims, play: &Play<T>) -> Result<(), Wrong>
     let redundancy = copies as f64 / receivers as f64 - 1.0;
     // A copy that was on its way when the next one was sent is counted with that one.
     if redundancy > most + f64::EPSILON {
-        let what = format!("{copies} copies for {receivers} receivers: redundancy {redundancy:.3}, {most:.3} is claimed");
+        let what =
+            format!("{copies} copies for {receivers} receivers: redundancy {redundancy:.3}, {most:.3} is claimed");
         return Err(Wrong::new("redundancy", peer, what));
     }
     Ok(())

@@ -14,13 +14,21 @@ pub(in super::super) fn isolation<T: Topology>(claims: &Claims, play: &Play<T>) 
         for (peer, topology) in play.members(room) {
             let neighbors = topology.neighbors();
             if let Some(other) = neighbors.iter().find(|neighbor| !inside.contains(&neighbor.peer)) {
-                let what = format!("in overlay {room:?} has {} as {:?}, which is not in it", play.who(&other.peer), other.role);
+                let what = format!(
+                    "in overlay {room:?} has {} as {:?}, which is not in it",
+                    play.who(&other.peer),
+                    other.role
+                );
                 return Err(Wrong::new("peers", peer, what));
             }
         }
         for find in play.finds.iter().filter(|find| find.room == room) {
             if let Some((owner, _)) = play.found(find).filter(|(owner, _)| !inside.contains(owner)) {
-                let what = format!("in overlay {room:?} finds key {} at {}, which is not in it", find.number, play.who(&owner));
+                let what = format!(
+                    "in overlay {room:?} finds key {} at {}, which is not in it",
+                    find.number,
+                    play.who(&owner)
+                );
                 return Err(Wrong::new("peers", find.peer, what));
             }
         }

@@ -40,7 +40,11 @@ fn seconds(nanos: u64) -> f64 {
 
 /// Whoever asks walks the way through the tables first, with the world standing still; at the end the lookups
 /// themselves are looked at.
-pub(in super::super) fn progress<M: Model>(claims: &Claims, play: &mut Play<M>, deed: Option<&Deed>) -> Result<(), Wrong> {
+pub(in super::super) fn progress<M: Model>(
+    claims: &Claims,
+    play: &mut Play<M>,
+    deed: Option<&Deed>,
+) -> Result<(), Wrong> {
     match deed {
         Some(Deed::Find { key, peer, room }) if play.slots.contains_key(&(Peer(*peer), *room)) => {
             walk(claims, play, Peer(*peer), *key, *room)

@@ -39,7 +39,11 @@ fn entries<M: Model>(claims: &Claims, play: &Play<M>) -> Result<(), Wrong> {
     for (peer, topology) in play.members(Room::A) {
         let entries = topology.entries();
         if entries > most {
-            return Err(Wrong::new("entries", peer, format!("has {entries} entries in its tables, {most} are claimed")));
+            return Err(Wrong::new(
+                "entries",
+                peer,
+                format!("has {entries} entries in its tables, {most} are claimed"),
+            ));
         }
     }
     Ok(())
