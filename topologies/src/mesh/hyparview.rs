@@ -513,8 +513,10 @@ impl Model for HyParView {
             redundancy: Some((degree * peers as f64 / receivers - 2.0).max(0.0)),
             symmetry: true,
             degree: Some(config.active),
-            entries: Some(10_000),
-            idle: Some(0.0),
+            // The views, and lists that are no longer than a shuffle or a cycle's questions.
+            entries: Some(config.active + config.passive + MAX_SEEDS + MAX_ASKED + MAX_PEERS + MAX_REFUSALS),
+            // A shuffle walks, is answered, and the wire for the answer is made and closed again.
+            idle: Some(60.0 / config.cycle.as_secs_f64() * (f64::from(config.arwl) + 8.0)),
             heals: true,
             merges: true,
             leaves: true,
@@ -522,6 +524,11 @@ impl Model for HyParView {
             quiet: 3 * config.cycle.as_secs().max(1),
             ..Claims::default()
         }
+    }
+
+    fn entries(&self) -> usize {
+        let lists = self.seeds.len() + self.asked.len() + self.refused.len() + self.offered.len();
+        self.active.len() + self.passive.len() + lists
     }
 
     /// A random regular graph of which each node computes its own links; see `ideal.rs`.
