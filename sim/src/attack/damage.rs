@@ -7,7 +7,7 @@ use polymorph_core::engine::io::Outcome;
 use polymorph_core::topology::model::{Census, Model};
 use polymorph_core::topology::question::Target;
 use polymorph_core::{Guid, Key};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use super::drawn::{Assault, Attack, BadAttack, Kind};
 use crate::mix::{below, bytes32, mix};
@@ -24,7 +24,7 @@ const ASKED: u64 = 0x6173_6b65_64;
 const SENT: u64 = 0x7365_6e74;
 
 /// What honest peers got done.
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Service {
     /// Lookups asked.
     pub lookups: usize,
@@ -45,7 +45,7 @@ pub struct Service {
 }
 
 /// An attack and what it did.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Damage {
     /// What attackers did.
     pub kind: Kind,

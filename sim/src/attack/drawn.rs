@@ -8,7 +8,7 @@ use std::sync::Arc;
 use polymorph_core::overlay::Place;
 use polymorph_core::topology::model::Model;
 use polymorph_core::{Guid, Key};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::deed::{Dropper, Flooder, FreeRider, Misrouter, Poisoner, Sybil};
 use crate::mix::{bytes32, mix};
@@ -16,7 +16,8 @@ use crate::options::Terms;
 use crate::world::{Peer, World};
 
 /// What attackers do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// They take what is to be passed on and say nothing.
     Drop,
@@ -100,12 +101,6 @@ impl FromStr for Attack {
 impl fmt::Display for Attack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.kind.name(), self.share)
-    }
-}
-
-impl Serialize for Kind {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(self.name())
     }
 }
 

@@ -20,9 +20,10 @@ const STAY: usize = 2;
 const ROUNDS: usize = 40;
 /// How many events that never happened befall peers.
 const STRIKES: usize = 150;
-/// A partition that wires survive, and one that they do not: 30 s without a sign of life is the end of a wire.
-const SHORT_PARTITION: u64 = 8_000;
-const LONG_PARTITION: u64 = 90_000;
+/// Two partitions, in seconds: one that most wires survive and dials do not, and one that nothing survives, since 30 s
+/// without a sign of life are the end of a wire.
+const SHORT_PARTITION: u64 = 8;
+pub(super) const LONG_PARTITION: u64 = 90;
 
 /// Numbers drawn from a seed.
 struct Draw(u64, u64);
@@ -154,7 +155,7 @@ impl Plot {
     }
 
     /// A fifth crashes at once, wires break, a part is cut off for a while, and a crowd comes.
-    fn disturb(&mut self, long: bool) {
+    fn disturb(&mut self, longest: Option<u64>) {
         let count = self.present.len();
         // Let what was there stand first.
         self.then(60_000, Deed::Heal);
@@ -166,11 +167,10 @@ impl Plot {
             let (a, b) = (self.anybody(), self.anybody());
             self.then(10_000, Deed::Sever(a, b));
         }
-        let lengths: &[u64] = if long { &[SHORT_PARTITION, LONG_PARTITION] } else { &[SHORT_PARTITION] };
-        for length in lengths {
+        for length in [SHORT_PARTITION, LONG_PARTITION].into_iter().filter(|length| Some(*length) <= longest) {
             let side = self.draw.some(self.present.clone(), self.present.len() / 3);
             self.then(20_000, Deed::Part(side));
-            self.then(*length, Deed::Heal);
+            self.then(length * 1_000, Deed::Heal);
         }
         self.then(20_000, Deed::Heal);
         (0..count / 4).for_each(|_| self.come(0, Room::A));

@@ -282,7 +282,7 @@ impl Model for Roll {
             // A question to a member, one to somebody lost, their answers, and a dial now and then.
             idle: Some(18.0),
             heals: true,
-            merges: true,
+            merges: Some(600),
             leaves: true,
             // As many periods as it remembers lost ones, and some for the news to go round.
             quiet: (PERIOD * (MAX_LOST as u32 + 8)).as_secs(),

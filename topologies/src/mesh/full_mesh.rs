@@ -212,7 +212,7 @@ impl Model for FullMesh {
             idle: Some(120.0 / PERIOD.as_secs_f64() * 1.5),
             heals: true,
             // Whoever knows nobody asks its seeds; two crowds each know enough.
-            merges: false,
+            merges: Some(10),
             leaves: true,
             quiet: 4 * PERIOD.as_secs(),
         }

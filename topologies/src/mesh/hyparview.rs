@@ -273,7 +273,20 @@ impl HyParView {
         self.refused.clear();
         self.hungry = if self.active.len() + 1 < self.config.active { self.hungry.saturating_add(1) } else { 0 };
         self.fill(cx);
+        self.look_outside(cx);
         self.shuffle(cx);
+    }
+
+    /// Beyond the paper: a few who have only each other, and nobody in reserve, were perhaps cut off from all others
+    /// until these forgot them. A seed knows.
+    fn look_outside(&mut self, cx: &mut Context<'_, Self>) {
+        if self.hungry < MAX_HUNGRY || !self.passive.is_empty() || !self.asked.is_empty() {
+            return;
+        }
+        let outside: Vec<Guid> = self.seeds.iter().copied().filter(|seed| !self.active.contains(seed)).collect();
+        if let Some(&seed) = outside.get(cx.pick(outside.len())) {
+            self.ask(seed, Message::Join, Purpose::Fill, cx);
+        }
     }
 
     /// Asks as many peers as the active view has room for (§4.3): those in reserve, and with nobody left, a seed.
@@ -518,10 +531,12 @@ impl Model for HyParView {
             // A shuffle walks, is answered, and the wire for the answer is made and closed again.
             idle: Some(60.0 / config.cycle.as_secs_f64() * (f64::from(config.arwl) + 8.0)),
             heals: true,
-            merges: true,
+            // Two meshes of which each has enough neighbors do not look for each other.
+            merges: Some(10),
             leaves: true,
-            // Views heal within one or two cycles when fewer than 80 % fail (§5.3); jitter asks for a third.
-            quiet: 3 * config.cycle.as_secs().max(1),
+            // Views heal within one or two cycles when fewer than 80 % fail (§5.3). Who is left with too few, as after
+            // a partition, goes back to its seeds when it has been so for some cycles; jitter asks for one more each.
+            quiet: (u64::from(MAX_HUNGRY) + 4) * config.cycle.as_secs().max(1),
             ..Claims::default()
         }
     }

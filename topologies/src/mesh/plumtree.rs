@@ -344,7 +344,7 @@ impl Model for Plumtree {
             // Where nothing is sent nothing is said.
             idle: Some(0.0),
             heals: true,
-            merges: true,
+            merges: Some(600),
             leaves: true,
             quiet: 5,
             ..Claims::default()

@@ -382,7 +382,7 @@ impl Model for Scribe {
             // and the lonely look around.
             idle: Some(if config.everyone { 60.0 / config.beat.as_secs_f64() * 3.0 } else { 0.0 }),
             heals: true,
-            merges: true,
+            merges: Some(600),
             leaves: true,
             quiet: (config.beat * QUIET_BEATS).as_secs().max(1),
             ..Claims::default()

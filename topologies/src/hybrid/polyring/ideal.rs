@@ -129,7 +129,8 @@ impl Model for Polyring {
             // A ring is compared with its allocator's in each period, and answered.
             idle: Some(120.0 / REFRESH.as_secs_f64() * 1.5),
             heals: true,
-            merges: false,
+            // A center that is cut in two may give its places twice.
+            merges: None,
             leaves: true,
             // A wire that is silent, an heir, and a round of comparing.
             quiet: 3 * REFRESH.as_secs(),

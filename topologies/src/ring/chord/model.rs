@@ -43,7 +43,7 @@ impl Model for Chord {
             idle: Some(per_minute(config.stabilize) * 3.0 + per_minute(config.fix_fingers) * bits * (bits + 2.0) / 2.0),
             heals: true,
             // Two rings that forgot each other stay two, as in the papers.
-            merges: false,
+            merges: Some(10),
             leaves: true,
             // A crash is noticed within a round, and each round mends one more place behind it; the fingers follow.
             quiet: (6 * config.stabilize + config.fix_fingers).as_secs(),

@@ -38,7 +38,7 @@ impl Model for Kademlia {
             // them over wires that must be made.
             idle: Some(60.0 / config.refresh.as_secs_f64() * (bits + 1) as f64 * (config.k + 3) as f64 * 6.0),
             heals: true,
-            merges: true,
+            merges: Some(600),
             leaves: true,
             // Dead entries stay until somebody needs them, at the latest until the next refresh.
             quiet: config.refresh.mul_f64(1.3).as_secs() + 300,
