@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_millis(20);
 /// How long the last of them may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Keep what is drawn for different purposes apart.
-const ASKED: u64 = 0x6173_6b65_64;
+const ASKED: u64 = 0x0061_736b_6564;
 const SENT: u64 = 0x7365_6e74;
 
 /// What honest peers got done.

@@ -213,7 +213,8 @@ impl Topology for Roll {
                 }
             }
             Event::Failed { ticket, peer } => {
-                if self.answered(ticket).is_some() && !self.is(Flaw::Healing) {
+                let asked = self.answered(ticket);
+                if asked.is_some() && !self.is(Flaw::Healing) {
                     self.remove(peer, cx);
                 }
             }
