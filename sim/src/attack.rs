@@ -15,6 +15,7 @@ use polymorph_core::wire::Frame;
 use polymorph_core::{Guid, Time, Topology};
 
 use crate::mix::{below, mix};
+pub use drawn::{Assault, Attack, BadAttack, Kind};
 
 /// What becomes of a frame in an attacker's hands.
 pub enum Fate<T: Topology> {

@@ -10,8 +10,8 @@
 //!
 //! Where to look: [`world`] the world itself · [`options`] how it is · [`latency`] how far apart its peers are ·
 //! [`crypto`] how they sign · [`wheel`] the queue of events · [`witness`] what applications saw · [`traffic`] what
-//! was sent · [`trace`] the hash of a run · [`laws`] what every topology keeps · [`attack`] who breaks it · [`workload`] lookups and broadcasts, measured into a [`report`] ·
-//! [`baseline`] what the machine could do at most.
+//! was sent · [`trace`] the hash of a run · [`workload`] lookups and broadcasts, measured into a [`report`] ·
+//! [`laws`] what every topology keeps · [`attack`] bad peers · [`baseline`] what the machine could do at most.
 //! `docs/SIMULATION.md` says what is modelled and what is not.
 
 pub mod attack;

@@ -9,7 +9,7 @@ use polymorph_core::topology::question::Target;
 use polymorph_core::{Guid, Key};
 use serde::{Deserialize, Serialize};
 
-pub use super::drawn::{Assault, Attack, BadAttack, Kind};
+use super::{Assault, Attack, Kind};
 use crate::mix::{below, bytes32, mix};
 use crate::options::Terms;
 use crate::traffic::Traffic;
