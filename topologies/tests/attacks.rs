@@ -53,10 +53,12 @@ fn who_chooses_identities_owns_the_key_it_wants() {
 }
 
 #[test]
-fn poison_gets_into_tables_beyond_the_share_of_those_who_spread_it() {
+fn who_lists_only_whom_it_heard_is_not_poisoned_by_hearsay() {
     let damage = damage::<Kademlia>("poison:0.1", Lookup::Iterative);
     assert_eq!(damage.without.tables, 0.0);
-    assert!(damage.with.tables > 0.0 && damage.with.honest <= damage.without.honest.or(Some(LOOKUPS)));
+    // A tenth of all peers is a tenth of the tables, and owns a tenth of the keys.
+    assert!((0.05..0.15).contains(&damage.with.tables));
+    assert!(damage.with.honest >= Some(LOOKUPS * 3 / 4));
 }
 
 #[test]
