@@ -1,8 +1,8 @@
 //! The corpus of the fuzz targets, replayed with any toolchain: every file as it stands, and changed a little in ways
 //! that follow from a seed.
 //!
-//! `POLYMORPH_GOLDEN=write` makes the files anew out of the golden vectors. Files that stand there besides, such as
-//! what a fuzzer found, are kept.
+//! The golden vectors of today are replayed too, whether they stand in the corpus already or not; `POLYMORPH_GOLDEN=write`
+//! puts them there. Files that stand there besides, such as what a fuzzer found, are kept.
 
 #[path = "../../core/fuzz/src/decoders.rs"]
 mod decoders;
@@ -78,13 +78,16 @@ impl Noise {
 fn files(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = corpus().join(target);
     let listed = fs::read_dir(&folder).unwrap_or_else(|why| panic!("{target} has no corpus: {why}"));
-    let mut files: Vec<_> = listed
+    let mut files: Vec<(String, Vec<u8>)> = listed
         .map(|entry| {
             let path = entry.expect("a file").path();
             (path.display().to_string(), fs::read(&path).expect("it can be read"))
         })
         .collect();
+    let seeds = seeds::all().into_iter().filter(|(of, ..)| *of == target);
+    files.extend(seeds.map(|(_, name, bytes)| (format!("golden vector {name}"), bytes)));
     files.sort();
+    files.dedup_by(|a, b| a.1 == b.1);
     files
 }
 
@@ -125,18 +128,14 @@ fn the_engine_stands_its_corpus_and_what_is_like_it() {
 }
 
 #[test]
-fn the_corpus_is_the_golden_vectors_and_stays_small() {
+fn every_target_has_a_corpus_and_all_of_it_stays_small() {
     let targets: Vec<&str> = decoders::DECODERS.iter().map(|(name, _)| *name).chain(["engine"]).collect();
     let writes = std::env::var("POLYMORPH_GOLDEN").is_ok_and(|value| value == "write");
     for (target, name, bytes) in seeds::all() {
         assert!(targets.contains(&target), "{name} is for {target}, which is no target");
-        let file = corpus().join(target).join(&name);
         if writes {
             fs::create_dir_all(corpus().join(target)).expect("a folder");
-            fs::write(&file, bytes).expect("it can be written");
-        } else {
-            let held = fs::read(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
-            assert!(held == bytes, "{} is no longer what its golden vector says", file.display());
+            fs::write(corpus().join(target).join(&name), bytes).expect("it can be written");
         }
     }
     let sizes = targets.iter().flat_map(|target| files(target)).map(|(_, bytes)| bytes.len());

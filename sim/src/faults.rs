@@ -46,6 +46,13 @@ impl<T: Topology> Faults<T> {
         !self.shut.is_empty() && self.shut.contains_key(&peer)
     }
 
+    /// Somebody else takes a peer's place.
+    pub(crate) fn forget(&mut self, peer: u32) {
+        self.sides.remove(&peer);
+        self.shut.remove(&peer);
+        self.swallow.remove(&peer);
+    }
+
     pub(crate) fn set_swallow(&mut self, peer: u32, swallow: Option<Swallow<T>>) {
         match swallow {
             Some(swallow) => drop(self.swallow.insert(peer, swallow)),

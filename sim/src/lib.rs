@@ -9,13 +9,14 @@
 //! ```
 //!
 //! Where to look: [`world`] the world itself · [`options`] how it is · [`latency`] how far apart its peers are ·
-//! [`crypto`] how they sign · [`wheel`] the queue of events · [`witness`] what applications saw · [`traffic`] what
+//! [`churn`] how they come and go · [`crypto`] how they sign · [`wheel`] the queue of events · [`witness`] what applications saw · [`traffic`] what
 //! was sent · [`trace`] the hash of a run · [`workload`] lookups and broadcasts, measured into a [`report`] ·
 //! [`laws`] what every topology keeps · [`attack`] bad peers · [`baseline`] what the machine could do at most.
 //! `docs/SIMULATION.md` says what is modelled and what is not.
 
 pub mod attack;
 pub mod baseline;
+pub mod churn;
 pub mod crypto;
 mod directory;
 mod faults;

@@ -83,6 +83,10 @@ impl Wires {
         self.cells.len()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.cells.bytes()
+    }
+
     pub(crate) fn connect(&mut self, dialing: u32, dialed: u32, latency: u64) -> WireId {
         // 31 bits have room in a connection's number; 2·10^9 wires later old names have long been forgotten.
         self.made = (self.made + 1) & (u32::MAX >> 1);

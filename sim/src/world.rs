@@ -6,6 +6,8 @@
 //! and see, `mishaps` what goes wrong, [`ideal`] a world that begins in order, and here time and measures.
 
 mod applications;
+mod coming;
+pub mod footprint;
 pub mod ideal;
 mod inhabitants;
 mod mishaps;
@@ -65,6 +67,9 @@ struct Node<T: Topology> {
     wakes: [Time; 2],
     /// How many frames it was handed.
     received: u32,
+    /// When it came, and when it goes; the far end of time if that is left open.
+    born: Time,
+    dies: Time,
 }
 
 /// Any number of peers in virtual time. See the [module](self) for how it turns.
@@ -78,6 +83,8 @@ pub struct World<T: Topology> {
     moving: usize,
     nodes: Vec<Node<T>>,
     alive: usize,
+    /// How often somebody came or went.
+    changes: u64,
     overlays: Vec<OverlayId>,
     wires: Wires,
     flights: Slab<Flight<T>>,
@@ -86,6 +93,11 @@ pub struct World<T: Topology> {
     directory: SharedBook,
     faults: Faults<T>,
     attackers: HashMap<u32, Box<dyn Attacker<T>>>,
+    coming: Option<coming::Coming<T>>,
+    /// How many ever were there: who comes next has this number's identity.
+    births: u32,
+    /// Whether periodic timers are held, and silence goes unnoticed.
+    held: bool,
     service: Option<Service>,
     witness: Witness,
     trace: TraceHash,
@@ -115,12 +127,16 @@ impl<T: Topology> World<T> {
             moving: 0,
             nodes: Vec::new(),
             alive: 0,
+            changes: 0,
             overlays: Vec::new(),
             wires: Wires::new(),
             flights: Slab::new(),
             strangers: Slab::new(),
             faults: Faults::new(),
             attackers: HashMap::new(),
+            coming: None,
+            births: 0,
+            held: false,
             service: None,
             witness: Witness::default(),
             trace: TraceHash::new(options.seed),

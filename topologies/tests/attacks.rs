@@ -29,7 +29,11 @@ fn damage<M: Model>(attack: &str, lookup: Lookup) -> Damage {
 
 fn of_chord(attack: &str) -> Damage {
     let damage = damage::<Chord>(attack, Lookup::Recursive);
-    assert_eq!((damage.without.ok, damage.without.consistent), (LOOKUPS, Some(LOOKUPS)), "all is well without attackers");
+    assert_eq!(
+        (damage.without.ok, damage.without.consistent),
+        (LOOKUPS, Some(LOOKUPS)),
+        "all is well without attackers"
+    );
     damage
 }
 

@@ -66,6 +66,7 @@ fn meshes(held: &mut Vectors) {
             "disconnect": Message::Disconnect => Message::Disconnect,
             "shuffle": Message::Shuffle { .. } => Message::Shuffle { origin: guid(1), ttl: 3, peers: vec![guid(2)] },
             "shuffle-reply": Message::ShuffleReply { .. } => Message::ShuffleReply { peers: vec![guid(2)] },
+            "test": Message::Test => Message::Test,
         }),
     );
     held.each(

@@ -196,6 +196,21 @@ impl<T: Topology> Desk<'_, T> {
         }
     }
 
+    /// A peer hung up, and may never have read what was on its way: what can be asked again without harm is.
+    pub(super) fn unheard_by(&mut self, peer: &Guid) {
+        let slot = self.slot();
+        for id in self.state.questions.of(peer) {
+            if let Some(&Pending { waits: Waits::Find { lookup }, .. }) = self.state.questions.get(id)
+                && self.state.lookups.get_mut(&lookup).is_some_and(|lookup| lookup.asks_again(peer))
+            {
+                self.forget(id);
+                self.ws.todo.push_back(Todo::Step { slot, lookup, answer: None, from: None });
+            } else {
+                self.unanswered(id, Failure::PeerGone);
+            }
+        }
+    }
+
     /// Waits no longer.
     pub(super) fn forget(&mut self, id: u32) -> Option<Pending> {
         let pending = self.state.questions.remove(id)?;

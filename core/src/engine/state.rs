@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rand_core::SeedableRng;
 
 use super::cast::Casts;
+use super::held::PARKED;
 use super::io::Attach;
 use super::lookup::Lookup;
 use super::metrics::{Metrics, PeerInfo};
@@ -37,6 +38,8 @@ pub(super) struct NodeState<T: Topology> {
     pub(super) timers: Timers<PeerIx>,
     pub(super) tickets: u64,
     pub(super) nonces: u64,
+    /// How many peers were dropped because they broke rules.
+    pub(super) dropped: u64,
     pub(super) reachability: Reachability,
 }
 
@@ -60,6 +63,7 @@ impl<T: Topology> NodeState<T> {
             timers: Timers::new(),
             tickets: 0,
             nonces: 0,
+            dropped: 0,
             reachability: Reachability::default(),
         }
     }
@@ -132,10 +136,12 @@ pub(super) struct State<T: Topology> {
     pub(super) rng: Rng,
     pub(super) timers: Timers<OverlayTimer<T::Timer>>,
     pub(super) set: BTreeMap<T::Timer, Handle>,
+    /// Since when periodic timers are held; the far end of time if they are not.
+    pub(super) held: Time,
     pub(super) questions: Questions,
     /// What the application asked the topology, and under which number it waits.
     pub(super) asks: BTreeMap<Ticket, u32>,
-    pub(super) lookups: BTreeMap<u32, Lookup<T>>,
+    pub(super) lookups: BTreeMap<u32, Box<Lookup<T>>>,
     pub(super) ids: u32,
     pub(super) casts: Casts,
     pub(super) records: Records,
@@ -168,6 +174,7 @@ impl<T: Topology> Overlay<T> {
             rng: Rng::from_seed(seed),
             timers: Timers::new(),
             set: BTreeMap::new(),
+            held: Time::MAX,
             questions: Questions::new(),
             asks: BTreeMap::new(),
             lookups: BTreeMap::new(),
@@ -200,7 +207,8 @@ impl<T: Topology> State<T> {
 
     /// When something is to be done.
     pub(super) fn next_wake(&self) -> Option<Time> {
-        [self.timers.next(), self.questions.next()].into_iter().flatten().min()
+        let timer = self.timers.next().filter(|at| *at < PARKED);
+        [timer, self.questions.next()].into_iter().flatten().min()
     }
 
     pub(super) fn is_client(&self) -> bool {
@@ -233,7 +241,7 @@ impl<T: Topology> State<T> {
     pub(super) fn bytes(&self) -> usize {
         self.timers.bytes()
             + self.questions.bytes()
-            + self.lookups.values().map(Lookup::bytes).sum::<usize>()
+            + self.lookups.values().map(|lookup| lookup.bytes()).sum::<usize>()
             + self.casts.bytes()
             + self.records.bytes()
     }

@@ -54,6 +54,12 @@ impl<K> Timers<K> {
         if *at <= now && set.get() <= mark { self.queue.pop_front() } else { None }
     }
 
+    /// Takes out all that are due at `from` or later.
+    pub(super) fn split_off(&mut self, from: Time) -> impl Iterator<Item = (Handle, K)> + use<K> {
+        let first = self.queue.partition_point(|((at, _), _)| *at < from);
+        self.queue.split_off(first).into_iter()
+    }
+
     pub(super) fn has(&self, handle: Handle) -> bool {
         self.find(handle).is_some()
     }

@@ -9,6 +9,7 @@ use polymorph_core::wire::Frame;
 
 use super::{Peer, World};
 use crate::faults::Swallow;
+use crate::mix::below;
 use crate::trace::What;
 
 impl<T: Topology> World<T> {
@@ -16,7 +17,47 @@ impl<T: Topology> World<T> {
     /// [`silence`](crate::Options::silence) is over.
     pub fn crash(&mut self, peer: Peer) {
         self.trace.note(self.now, peer.0, What::Crashed, peer.0, 0, 0);
-        self.vanish(peer.0, self.options.silence);
+        self.vanish(peer.0, self.options.silence.filter(|_| !self.held));
+    }
+
+    /// Crashes a share (0 to 1) of all who are there at once, drawn evenly, and says who; at least one survives.
+    pub fn fail(&mut self, share: f64) -> Vec<Peer> {
+        let mut peers: Vec<Peer> = self.peers().collect();
+        let most = peers.len().saturating_sub(1);
+        let victims = ((peers.len() as f64 * share).round() as usize).min(most);
+        for at in 0..victims {
+            let other = at + below(self.draw(), (peers.len() - at) as u64) as usize;
+            peers.swap(at, other);
+        }
+        peers.truncate(victims);
+        peers.sort_unstable();
+        peers.iter().for_each(|&peer| self.crash(peer));
+        peers
+    }
+
+    /// Holds repair: periodic timers stand still (see [`Topology::periodic`]), and nobody notices by silence that a
+    /// peer is gone. So a death is learned only by one's own failed send or call.
+    pub fn hold(&mut self) {
+        self.held = true;
+        let now = self.now;
+        self.nodes.iter_mut().filter_map(|node| node.engine.as_mut()).for_each(|engine| engine.hold(now));
+    }
+
+    /// Lets repair go on: timers run from where they stood, and who crashed meanwhile is missed
+    /// [`silence`](crate::Options::silence) from now. Nothing happens if it was not held.
+    pub fn release(&mut self) {
+        if !core::mem::take(&mut self.held) {
+            return;
+        }
+        for peer in self.peers().collect::<Vec<_>>() {
+            if let Some(engine) = self.nodes[peer.index()].engine.as_mut() {
+                engine.release(self.now);
+            }
+            self.settle(peer.0);
+            if let Some(silence) = self.options.silence {
+                self.listen(peer.0, silence);
+            }
+        }
     }
 
     /// A peer leaves all its overlays in good order and stops; its wires are closed once everything is written.

@@ -38,12 +38,16 @@ pub(super) enum Happening {
     Silence(WireId, End),
     /// A wire breaks.
     Snap(WireId),
+    /// Somebody's time is over.
+    Depart(u32),
+    /// The crowd is counted.
+    Count,
 }
 
 impl Happening {
     /// Whether something is on its way, as opposed to a timer that runs.
     fn moves(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Wake(_) | Self::Snap(_))
+        !matches!(self, Self::Nothing | Self::Wake(_) | Self::Snap(_) | Self::Depart(_) | Self::Count)
     }
 }
 
@@ -84,11 +88,13 @@ impl<T: Topology> World<T> {
             Happening::Lost(wire, end) => self.lose(wire, end),
             Happening::Silence(wire, end) => self.hear_nothing(wire, end),
             Happening::Snap(wire) => self.snap(wire),
+            Happening::Depart(peer) => self.depart(peer, at),
+            Happening::Count => self.count_crowd(),
         }
         true
     }
 
-    fn plan(&mut self, at: Time, happening: Happening) {
+    pub(super) fn plan(&mut self, at: Time, happening: Happening) {
         self.moving += usize::from(happening.moves());
         self.wheel.push(at, happening);
     }
@@ -166,7 +172,7 @@ impl<T: Topology> World<T> {
                 self.hang_up(wire, end);
             }
             Output::Done { ticket, outcome, .. } => {
-                self.witness.ended.insert((peer, ticket), Ended { peer, at, outcome });
+                self.witness.end(Ended { peer, at, outcome }, ticket);
             }
             Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
                 // Applications of a world take everything in at once.
@@ -271,8 +277,11 @@ impl<T: Topology> World<T> {
     fn dial(&mut self, from: u32, guid: Guid) {
         let number = self.directory.open().number(&guid);
         let Some(to) = number else {
+            // Nobody is there, or no longer: as far away as anybody else.
+            let [a, b, c, d, ..] = guid.0;
+            let away = self.latency(Peer(from), Peer(u32::from_le_bytes([a, b, c, d])));
             let stranger = self.strangers.insert((from, guid));
-            return self.plan(self.now, Happening::Stranger(stranger));
+            return self.plan(self.now + 2 * away, Happening::Stranger(stranger));
         };
         let round_trip = 2 * self.latency(Peer(from), Peer(to));
         self.plan(self.now + round_trip, Happening::Dialed { from, to });
@@ -357,16 +366,25 @@ impl<T: Topology> World<T> {
     /// never.
     pub(super) fn vanish(&mut self, peer: u32, notice: Option<Duration>) {
         let node = &mut self.nodes[peer as usize];
-        self.alive -= usize::from(node.engine.take().is_some());
-        for id in core::mem::take(&mut node.wires) {
-            let Some(wire) = self.wires.get_mut(id) else { continue };
+        if node.engine.take().is_none() {
+            return;
+        }
+        (self.alive, self.changes) = (self.alive - 1, self.changes + 1);
+        // What is left of them are wires whose other end is open.
+        let mut wires = core::mem::take(&mut node.wires);
+        wires.retain(|&id| {
+            let Some(wire) = self.wires.get_mut(id) else { return false };
             let end = if wire.ends[0] == peer { End::Dialing } else { End::Dialed };
             let at = wire.arrival(self.now, end);
             self.wires.close(id, end);
-            if let Some(notice) = notice.filter(|_| self.wires.is_open(id, end.other())) {
+            let open = self.wires.is_open(id, end.other());
+            if let Some(notice) = notice.filter(|_| open) {
                 self.plan(at + notice, Happening::Lost(id, end.other()));
             }
-        }
+            open
+        });
+        self.nodes[peer as usize].wires = wires;
+        self.lie_fallow(peer);
     }
 
     /// A peer was set apart: both ends of each of its wires across the border notice after `silence`.
@@ -377,6 +395,17 @@ impl<T: Topology> World<T> {
             if self.faults.separated(a, b) {
                 self.plan(self.now + silence, Happening::Silence(id, End::Dialing));
                 self.plan(self.now + silence, Happening::Silence(id, End::Dialed));
+            }
+        }
+    }
+
+    /// After so much silence a peer notices which of its wires lead to nobody.
+    pub(super) fn listen(&mut self, peer: u32, silence: Duration) {
+        for id in self.nodes[peer as usize].wires.clone() {
+            let Some(wire) = self.wires.get(id) else { continue };
+            let end = if wire.ends[0] == peer { End::Dialing } else { End::Dialed };
+            if !wire.open[end.other().index()] {
+                self.plan(self.now + silence, Happening::Silence(id, end));
             }
         }
     }

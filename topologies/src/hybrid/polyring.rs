@@ -329,6 +329,10 @@ impl Topology for Polyring {
         Powers { routes: true, spreads: true, assigned: true, degree, ..Powers::default() }
     }
 
+    fn periodic(&self, timer: &Timer) -> bool {
+        *timer == Timer::Refresh
+    }
+
     fn neighbors(&self) -> Vec<Neighbor> {
         let Some(stand) = &self.stand else { return Vec::new() };
         let role = |role| move |peer| Neighbor { peer, role, hold: Hold::Required };

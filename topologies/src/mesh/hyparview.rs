@@ -54,9 +54,9 @@ pub enum Message {
         /// How urgently.
         priority: Priority,
     },
-    /// Answers `Join` and `Neighbor`: the asked peer now has the asker in its active view.
+    /// Answers `Join`, `Neighbor` and `Test`: the asked peer has the asker in its active view.
     Accept,
-    /// Answers `Neighbor`: the asked peer has enough.
+    /// Answers `Neighbor`, as the asked peer has enough, and `Test`.
     Refuse,
     /// "You are not in my active view (any longer)."
     Disconnect,
@@ -74,6 +74,8 @@ pub enum Message {
         /// From the answerer's passive view.
         peers: Vec<Guid>,
     },
+    /// "Are we neighbors?"; a call.
+    Test,
 }
 
 /// The timers.
@@ -156,6 +158,8 @@ enum Purpose {
     Adopt,
     /// To fill the active view from the passive one.
     Fill,
+    /// To see whether a neighbor is there.
+    Test,
 }
 
 /// One node's views.
@@ -172,6 +176,9 @@ pub struct HyParView {
     asked: Vec<(Ticket, Guid, Purpose)>,
     /// Who refused in this cycle, and is not asked again before the next.
     refused: Vec<Guid>,
+    /// Who was refused here last, and whether the neighbors were tested for its sake in this cycle.
+    turned_away: Option<Guid>,
+    tested: bool,
     /// How many cycles began with two neighbors or more too few.
     hungry: u32,
     /// What this node's last shuffle carried, until it is answered.
@@ -224,6 +231,10 @@ impl Topology for HyParView {
         self.active.iter().map(|&peer| Neighbor { peer, role: Role::Active, hold: Hold::Required }).collect()
     }
 
+    fn periodic(&self, timer: &Timer) -> bool {
+        *timer == Timer::Cycle
+    }
+
     /// By itself it floods (§4.1): to all neighbors but the one it came from.
     fn spread(&self, spread: &Spread, to: &mut Vec<Guid>) {
         to.extend(self.active.iter().filter(|&&peer| Some(peer) != spread.from));
@@ -241,6 +252,8 @@ impl HyParView {
             last_in: None,
             asked: Vec::new(),
             refused: Vec::new(),
+            turned_away: None,
+            tested: false,
             hungry: 0,
             offered: Vec::new(),
         }
@@ -271,6 +284,7 @@ impl HyParView {
         let next = cx.jitter(self.config.cycle, JITTER);
         cx.set(Timer::Cycle, next);
         self.refused.clear();
+        self.tested = false;
         self.hungry = if self.active.len() + 1 < self.config.active { self.hungry.saturating_add(1) } else { 0 };
         self.fill(cx);
         self.look_outside(cx);
@@ -294,15 +308,16 @@ impl HyParView {
         let priority = self.priority();
         // An urgent question costs the asked peer a neighbor: one at a time.
         let size = if priority == Priority::High { self.active.len() + 1 } else { self.config.active };
-        while self.active.len() + self.asked.len() < size.min(self.config.active) {
+        while self.active.len() + self.awaited() < size.min(self.config.active) {
             let open: Vec<Guid> = self.passive.iter().copied().filter(|peer| self.may_ask(peer)).collect();
             if open.is_empty() || priority == Priority::Low && self.refused.len() >= MAX_REFUSALS {
                 break;
             }
-            let peer = open[cx.pick(open.len())];
+            let seeks = self.turned_away.take().filter(|peer| open.contains(peer));
+            let peer = seeks.unwrap_or_else(|| open[cx.pick(open.len())]);
             self.ask(peer, Message::Neighbor { priority }, Purpose::Fill, cx);
         }
-        if self.active.is_empty() && self.asked.is_empty() && !self.seeds.is_empty() {
+        if self.active.is_empty() && self.awaited() == 0 && !self.seeds.is_empty() {
             let seed = self.seeds[cx.pick(self.seeds.len())];
             self.ask(seed, Message::Join, Purpose::Enter, cx);
         }
@@ -316,6 +331,11 @@ impl HyParView {
 
     fn may_ask(&self, peer: &Guid) -> bool {
         !self.is_asked(peer) && !self.refused.contains(peer)
+    }
+
+    /// How many neighbors may come of the questions on the way.
+    fn awaited(&self) -> usize {
+        self.asked.iter().filter(|(.., purpose)| *purpose != Purpose::Test).count()
     }
 
     fn is_asked(&self, peer: &Guid) -> bool {
@@ -346,7 +366,12 @@ impl HyParView {
                     cx.reply(call, Message::Accept);
                 } else {
                     cx.reply(call, Message::Refuse);
+                    self.turn_away(from, cx);
                 }
+            }
+            Message::Test => {
+                let neighbors = self.active.contains(&from);
+                cx.reply(call, if neighbors { Message::Accept } else { Message::Refuse });
             }
             _ => cx.blame(from, "a call that is no question"),
         }
@@ -366,6 +391,8 @@ impl HyParView {
     fn answered(&mut self, ticket: Ticket, from: Guid, answer: &Message, cx: &mut Context<'_, Self>) {
         let Some(purpose) = self.close(ticket) else { return };
         match answer {
+            Message::Accept if purpose == Purpose::Test => return,
+            Message::Refuse if purpose == Purpose::Test => drop(self.remove_active(from, cx)),
             Message::Accept if purpose == Purpose::Fill && self.active.len() >= self.config.active => {
                 // Others were quicker; nobody is pushed out for the sake of filling up.
                 if !self.active.contains(&from) {
@@ -382,6 +409,9 @@ impl HyParView {
     fn unanswered(&mut self, ticket: Ticket, peer: Guid, cx: &mut Context<'_, Self>) {
         let Some(purpose) = self.close(ticket) else { return };
         self.passive.retain(|&other| other != peer);
+        if purpose == Purpose::Test {
+            self.remove_active(peer, cx);
+        }
         if cx.linked(&peer) && !self.active.contains(&peer) {
             // Slow, not dead: it may have accepted meanwhile.
             self.say_disconnect(peer, cx);

@@ -177,6 +177,11 @@ impl Topology for Plumtree {
         Powers { spreads: true, ..Powers::default() }
     }
 
+    /// Both wait for what somebody sent.
+    fn periodic(&self, _: &Timer) -> bool {
+        false
+    }
+
     /// The links are the overlay's below; here is what each of them is used for.
     fn neighbors(&self) -> Vec<Neighbor> {
         let role = |role| move |&peer| Neighbor { peer, role, hold: Hold::Cached };

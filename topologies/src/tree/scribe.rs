@@ -210,6 +210,12 @@ impl Topology for Scribe {
         tree.intercept(join, &mut Means { config: &self.config, links: &mut self.links, cx })
     }
 
+    fn periodic(&self, timer: &Timer) -> bool {
+        let Timer::Turn(topic) = timer;
+        // A root's waves and a child's patience; who looks for a parent was told that it has none.
+        self.trees.get(topic).is_some_and(|tree| tree.label().is_some())
+    }
+
     fn neighbors(&self) -> Vec<Neighbor> {
         let mut all: BTreeMap<(Guid, Role), Neighbor> = BTreeMap::new();
         for tree in self.trees.values() {

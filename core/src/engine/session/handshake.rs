@@ -96,7 +96,7 @@ impl<T: Topology> Turn<'_, T> {
         peer.offers = peer.offers.saturating_add(1);
         let allowed = MAX_OFFERS + self.now.since(wire.since).as_secs();
         if u64::from(peer.offers) > allowed || offer.proofs.len() > MAX_PROOFS {
-            return self.drop_peer(guid);
+            return self.drop_peer(guid, "too many offers");
         }
         let expected: Vec<(Slot, Proof)> = (self.overlays.iter().flatten())
             .map(|o| (o.state.slot, prove(&o.state, &wire.exporter, &guid, &me, other(wire.dialer), offer.nonce)))

@@ -63,7 +63,7 @@ impl<T: Topology> Turn<'_, T> {
             Link::None => {}
             Link::Dialing if peer.standby.is_some() => self.promote(guid),
             Link::Dialing => self.unreachable(guid),
-            Link::Open(wire) if !wire.agreed || peer.settling() => self.drop_peer(guid),
+            Link::Open(wire) if !wire.agreed || peer.settling() => self.drop_peer(guid, "no handshake in time"),
             Link::Open(_) if self.is_busy_with(guid) => {
                 if let Some(peer) = self.node.peers.get_mut(&guid) {
                     peer.used = self.now;
