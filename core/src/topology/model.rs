@@ -81,11 +81,11 @@ pub struct Claims {
     pub entries: Option<usize>,
     /// A bound on the frames a node sends in a minute in which nothing happens, on average.
     pub idle: Option<f64>,
-    /// All of the above holds again once it is quiet after crashes, broken wires, a crowd of newcomers and a partition
-    /// that was shorter than wires last without a sign of life.
+    /// All of the above holds again once it is quiet after crashes, broken wires and a crowd of newcomers.
     pub heals: bool,
-    /// It heals from partitions that lasted so long that each side gave the other up.
-    pub merges: bool,
+    /// The same after a partition that lasted no longer than so many seconds. Some seconds cost dials and frames; after
+    /// a minute each side has given the other up.
+    pub merges: Option<u64>,
     /// A node that leaves in good order disturbs nobody: routes and broadcasts are right within seconds.
     pub leaves: bool,
     /// How long after the last disturbance all of it holds, in seconds.
@@ -142,7 +142,7 @@ impl<U: Model, B: Model> Model for Layer<U, B> {
             entries: upper.entries.zip(base.entries).map(|(u, b)| u + b),
             idle: upper.idle.zip(base.idle).map(|(u, b)| u + b),
             heals: upper.heals && base.heals,
-            merges: upper.merges && base.merges,
+            merges: upper.merges.min(base.merges),
             leaves: upper.leaves && base.leaves,
             quiet: upper.quiet.max(base.quiet),
         }
