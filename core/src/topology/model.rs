@@ -1,5 +1,9 @@
 //! The second, optional trait: what the simulator and the laws ask of a topology besides running it.
 
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
 use super::Topology;
 use super::layer::Layer;
 use super::question::Target;
@@ -15,6 +19,33 @@ pub struct Census {
     pub guids: Vec<Guid>,
     /// Every peer with its (first) position, sorted by position.
     pub ring: Vec<(Key, Guid)>,
+    /// How far apart peers are, where the world knows and it is not the same for all.
+    pub proximity: Option<Proximity>,
+}
+
+/// How long a round trip takes between two peers, named by their places in a census' ring: what nodes that had
+/// measured everybody would know.
+#[derive(Clone)]
+pub struct Proximity(Arc<dyn Fn(usize, usize) -> Duration + Send + Sync>);
+
+impl Proximity {
+    /// Proximity as a function says it.
+    #[must_use]
+    pub fn new(round_trip: impl Fn(usize, usize) -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(round_trip))
+    }
+
+    /// A round trip between two peers of the ring.
+    #[must_use]
+    pub fn round_trip(&self, a: usize, b: usize) -> Duration {
+        (self.0)(a, b)
+    }
+}
+
+impl fmt::Debug for Proximity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proximity")
+    }
 }
 
 impl Census {
@@ -25,7 +56,14 @@ impl Census {
         guids.dedup();
         let mut ring: Vec<_> = guids.iter().map(|&guid| (overlay.position(guid, 0), guid)).collect();
         ring.sort_unstable();
-        Self { overlay, guids, ring }
+        Self { overlay, guids, ring, proximity: None }
+    }
+
+    /// The same peers, and how far apart they are.
+    #[must_use]
+    pub fn with_proximity(mut self, proximity: Option<Proximity>) -> Self {
+        self.proximity = proximity;
+        self
     }
 
     /// The index in [`ring`](Self::ring) of the first peer at or clockwise after `key`; 0 past the end.
