@@ -22,12 +22,16 @@ pub(crate) struct Directory {
     births: Vec<u32>,
     /// Numbers, found by the Guids they stand for.
     numbers: HashTable<u32>,
-    /// Made when first asked for: in a large world most are never sent.
-    contacts: Vec<Option<Contact>>,
+    /// The contacts asked for lately, each in the cell its number says: they are larger than all else a world notes
+    /// of a peer, and made again in a microsecond.
+    contacts: Vec<Option<(u32, Contact)>>,
 }
 
+/// How many contacts are kept: those of all peers of most worlds, and 10 MB of a large one.
+const KEPT: usize = 1 << 14;
+
 /// About what a contact with two addresses takes on the heap.
-const CONTACT: usize = 640;
+const CONTACT: usize = 800;
 
 /// Guids are hashes already.
 fn hash(guid: &Guid) -> u64 {
@@ -44,7 +48,6 @@ impl Directory {
         let number = u32::try_from(self.guids.len()).expect("fewer than 2^32 peers");
         self.guids.push(guid);
         self.births.push(birth);
-        self.contacts.push(None);
         let guids = &self.guids;
         self.numbers.insert_unique(hash(&guid), number, |&number| hash(&guids[number as usize]));
         number
@@ -57,7 +60,10 @@ impl Directory {
         if let Ok(entry) = self.numbers.find_entry(hash(&guids[at]), |&other| other == number) {
             entry.remove();
         }
-        (self.guids[at], self.births[at], self.contacts[at]) = (guid, birth, None);
+        (self.guids[at], self.births[at]) = (guid, birth);
+        if let Some(cell) = self.contacts.get_mut(at % KEPT) {
+            *cell = None;
+        }
         let guids = &self.guids;
         self.numbers.insert_unique(hash(&guid), number, |&number| hash(&guids[number as usize]));
     }
@@ -67,20 +73,36 @@ impl Directory {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let each = size_of::<Guid>() + 4 + size_of::<Option<Contact>>();
         let made = self.contacts.iter().flatten().count();
-        self.guids.capacity() * each + self.numbers.capacity() * 5 + made * CONTACT
+        self.guids.capacity() * (size_of::<Guid>() + 4)
+            + self.numbers.capacity() * 5
+            + self.contacts.capacity() * size_of::<Option<(u32, Contact)>>()
+            + made * CONTACT
+    }
+
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.guids.reserve_exact(count);
+        self.births.reserve_exact(count);
     }
 
     pub(crate) fn contact(&mut self, number: u32) -> Contact {
         let (seed, crypto, birth) = (self.seed, self.crypto, self.births[number as usize]);
-        let make = || {
-            let [_, a, b, c] = number.to_be_bytes();
-            let at = SocketAddr::from((Ipv4Addr::new(10, a, b, c), 4000));
-            let addresses = [TransportAddress::Quic(at), TransportAddress::Tcp(at)];
-            Contact::sign(&*crypto.signer(seed, birth), &addresses, 1, EXPIRY)
-        };
-        self.contacts[number as usize].get_or_insert_with(make).clone()
+        let cell = number as usize % KEPT;
+        if self.contacts.len() <= cell {
+            self.contacts.resize(cell + 1, None);
+        }
+        match &self.contacts[cell] {
+            Some((kept, contact)) if *kept == number => contact.clone(),
+            _ => {
+                let [_, a, b, c] = number.to_be_bytes();
+                let at = SocketAddr::from((Ipv4Addr::new(10, a, b, c), 4000));
+                let addresses = [TransportAddress::Quic(at), TransportAddress::Tcp(at)];
+                let contact = Contact::sign(&*crypto.signer(seed, birth), &addresses, 1, EXPIRY);
+                self.contacts[cell] = Some((number, contact.clone()));
+                contact
+            }
+        }
     }
 }
 

@@ -36,11 +36,13 @@ pub fn html(report: &Report, caption: &Caption) -> String {
     );
     let _ = write!(
         page,
-        "<header><h1>{}</h1><p>{} peers · seed {} · {} s of virtual time</p><code>{}</code></header>\n",
+        "<header><h1>{}</h1><p>{} peers{} · seed {} · {} s {}</p><code>{}</code></header>\n",
         escape(&report.topology),
         number(report.peers as f64),
+        if report.windows.is_some() { " at the end" } else { "" },
         report.seed,
         number(report.sim_seconds),
+        if report.trace_hash.is_empty() { "on real nodes" } else { "of virtual time" },
         escape(&caption.command)
     );
     page += &tiles(report);
@@ -55,11 +57,18 @@ pub fn html(report: &Report, caption: &Caption) -> String {
     let _ = write!(
         page,
         "<details class=\"card\"><summary>All figures</summary><pre>{}</pre></details>\n\
-         <footer>Trace {}. The same command gives the same trace on any machine.</footer>\n</body>\n</html>\n",
+         <footer>{}</footer>\n</body>\n</html>\n",
         escape(&caption.figures),
-        escape(&report.trace_hash)
+        trace(&report.trace_hash)
     );
     page
+}
+
+fn trace(hash: &str) -> String {
+    match hash {
+        "" => "Measured on real nodes.".into(),
+        hash => format!("Trace {}. The same command gives the same trace on any machine.", escape(hash)),
+    }
 }
 
 /// The figures one looks at first.
@@ -164,7 +173,9 @@ fn charts(report: &Report, page: &mut String) {
     }
     if !shape.kinds.is_empty() {
         let note = "Bytes at their encoded size, payload apart from upkeep by its color";
-        card(page, "", "Traffic by kind", note, &chart::kinds(&shape.kinds));
+        // Alone in its row it takes all of it.
+        let class = if page.matches("class=\"card").count() % 2 == 0 { "wide" } else { "" };
+        card(page, class, "Traffic by kind", note, &chart::kinds(&shape.kinds));
     }
 }
 

@@ -10,6 +10,8 @@ pub use portrait::{Link, MAX_DRAWN, Portrait, Sitter};
 pub use shape::{Answers, Arrivals, Bins, Kind, Shape};
 pub(crate) use shape::{round_up, thin};
 
+use crate::attack::damage::Damage;
+
 /// Everything measured in one run.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
@@ -49,6 +51,8 @@ pub struct Report {
     pub load: Option<Load>,
     /// Before and after repair, when peers failed.
     pub windows: Option<Windows>,
+    /// What attackers did, if there were any.
+    pub attack: Option<Damage>,
     /// What it looked like.
     #[serde(skip)]
     pub shape: Shape,

@@ -17,7 +17,7 @@ pub(crate) struct Wire {
     /// When the last thing sent from that end arrives: nothing overtakes it.
     busy: [Time; 2],
     /// One way, in nanoseconds.
-    latency: u64,
+    pub(crate) latency: u64,
 }
 
 impl Wire {

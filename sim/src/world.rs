@@ -10,6 +10,7 @@ mod coming;
 pub mod footprint;
 pub mod ideal;
 mod inhabitants;
+mod links;
 mod mishaps;
 mod tampering;
 mod turn;
@@ -31,13 +32,15 @@ use crate::directory::{Directory, SharedBook};
 use crate::faults::Faults;
 use crate::mix::mix;
 use crate::options::Options;
+use crate::pipes::Pipes;
 use crate::slab::Slab;
 use crate::trace::TraceHash;
 use crate::traffic::Traffic;
 use crate::wheel::Wheel;
 use crate::wires::{WireId, Wires};
 use crate::witness::{Arrival, Witness};
-use turn::{Flight, Happening};
+use links::{Flight, Landing};
+use turn::Happening;
 
 /// One peer of a world: its number, from 0 in the order of coming.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -88,6 +91,9 @@ pub struct World<T: Topology> {
     overlays: Vec<OverlayId>,
     wires: Wires,
     flights: Slab<Flight<T>>,
+    /// Pieces of frames that have not reached the receiver's access line, or wait there.
+    landings: Slab<Landing>,
+    pipes: Pipes,
     /// Dials to somebody who is not in this world.
     strangers: Slab<(u32, Guid)>,
     directory: SharedBook,
@@ -131,6 +137,8 @@ impl<T: Topology> World<T> {
             overlays: Vec::new(),
             wires: Wires::new(),
             flights: Slab::new(),
+            landings: Slab::new(),
+            pipes: Pipes::default(),
             strangers: Slab::new(),
             faults: Faults::new(),
             attackers: HashMap::new(),
@@ -220,7 +228,7 @@ impl<T: Topology> World<T> {
     /// How long a frame takes from one peer to another.
     #[must_use]
     pub fn latency(&self, a: Peer, b: Peer) -> Duration {
-        self.options.latency.one_way(self.options.seed, a.0, b.0)
+        Duration::from_nanos(self.nanos(a.0, b.0))
     }
 
     fn draw(&mut self) -> u64 {

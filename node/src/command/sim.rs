@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use polymorph::sim::Latency;
+use polymorph::sim::attack::Attack;
+use polymorph::sim::attack::damage::Service;
 use polymorph::sim::churn::{Churn, Lifetimes};
 use polymorph::sim::latency::Plane;
 use polymorph::sim::report::{Broadcast, Lookups, Report};
@@ -35,9 +37,9 @@ pub(crate) struct Arguments {
     /// How many peers
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
     peers: usize,
-    /// Everything random follows from it
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Everything random follows from it [default: POLYMORPH_SEED, or 0]
+    #[arg(long)]
+    seed: Option<u64>,
     /// How long the world runs before anything is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
     time: f64,
@@ -47,6 +49,9 @@ pub(crate) struct Arguments {
     /// constant:MS, uniform:LOW,HIGH or coords
     #[arg(long, default_value = "constant:50", value_parser = latency)]
     latency: Latency,
+    /// The share of packets that are lost; streams send them again, late
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    loss: f64,
     /// How peers come and go: none, weibull:SHAPE,SCALE or exp:MEAN, scale and mean in seconds
     #[arg(long, default_value = "none", value_parser = churn)]
     churn: Coming,
@@ -65,6 +70,10 @@ pub(crate) struct Arguments {
     /// Whether broadcasts always come from the same peer
     #[arg(long, value_enum, default_value_t = From::One)]
     sources: From,
+    /// A share of peers that attack after the calm: the same is measured without and with them. One of drop, misroute,
+    /// poison, free-ride, flood, sybil, eclipse-key and eclipse-node
+    #[arg(long, value_name = "KIND:SHARE")]
+    attack: Option<Attack>,
     /// Begin with ideal tables instead of joining one by one
     #[arg(long)]
     ideal: bool,
@@ -75,7 +84,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     real_crypto: bool,
     /// Run it on real nodes in this process, over these wires, and compare with the world of the same seed
-    #[arg(long, value_enum, value_name = "WIRE", conflicts_with_all = ["churn", "fail", "wire"])]
+    #[arg(long, value_enum, value_name = "WIRE", conflicts_with_all = ["churn", "fail", "wire", "loss", "attack"])]
     sockets: Option<sockets::Wire>,
     /// With how many seeds real nodes and worlds are compared
     #[arg(long, value_name = "N", default_value_t = 1, requires = "sockets", value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -165,12 +174,13 @@ pub(crate) async fn run(arguments: &Arguments, common: &Common, interrupt: &Inte
         Ok((key.to_owned(), value.to_owned()))
     };
     let settings = arguments.set.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?;
+    let seed = arguments.seed.map_or_else(run::seed, Ok)?;
     // Whether it can be written is better known before a long run than after it.
     let page = arguments.report.as_deref().map(page::Page::create).transpose()?;
     let (report, agreement) = match arguments.sockets {
-        None => (simulate(name, &settings, arguments, arguments.seed)?, None),
+        None => (simulate(name, &settings, arguments, seed)?, None),
         Some(wire) => tokio::select! {
-            both = Box::pin(compare(name, &settings, arguments, wire)) => both.map(|(report, found)| (report, Some(found)))?,
+            both = Box::pin(compare(name, &settings, arguments, (wire, seed))) => both.map(|(report, found)| (report, Some(found)))?,
             () = interrupt.wait() => return Ok(Ended::Interrupted),
         },
     };
@@ -200,7 +210,7 @@ async fn compare(
     name: &str,
     settings: &Settings,
     arguments: &Arguments,
-    wire: sockets::Wire,
+    (wire, seed): (sockets::Wire, u64),
 ) -> anyhow::Result<(Report, Agreement)> {
     if arguments.peers > sockets::MAX_NODES {
         bail!(
@@ -210,7 +220,7 @@ async fn compare(
         );
     }
     let (mut first, mut agreement) = (None, Agreement::default());
-    for seed in (0..arguments.seeds).map(|more| arguments.seed.wrapping_add(more)) {
+    for seed in (0..arguments.seeds).map(|more| seed.wrapping_add(more)) {
         let world = simulate(name, settings, arguments, seed)?;
         let began = (
             world.lookups.as_ref().map(|all| all.answers.began).unwrap_or_default(),
@@ -235,6 +245,17 @@ fn human(report: &Report) -> String {
                 measured(window.lookups.as_ref(), window.broadcast.as_ref(), &mut lines);
             }
         }
+    }
+    if let Some(damage) = &report.attack {
+        let of = |service: &Service| {
+            let right = service.honest.or(service.consistent).map_or_else(String::new, |n| format!(", {n} right"));
+            let reached = service.reliability.map_or_else(String::new, |r| format!(", broadcasts reach {r:.4}"));
+            format!("{} of {} lookups answered{right}{reached}", service.ok, service.lookups)
+        };
+        lines.push(format!("{} of {} peers attack: {}", damage.attackers, report.peers, damage.kind.name()));
+        lines.push(format!("  without them {}", of(&damage.without)));
+        let tables = 100.0 * damage.with.tables;
+        lines.push(format!("  with them    {}; {tables:.1} % of table entries name them", of(&damage.with)));
     }
     if let (Some(state), Some(links)) = (&report.state, &report.links) {
         lines.push(format!("a peer has {:.1} neighbors and {:.1} sessions on average", state.entries_mean, links.mean));

@@ -25,7 +25,8 @@ fn a_page_has_the_figures_of_its_run_and_stands_alone() {
         assert!(!page.contains(outside), "{outside}");
     }
     // Nothing is left beside it.
-    let left = std::fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left =
+        std::fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(left.filter(|name| name.contains("report")).count(), 0);
 }
 
@@ -60,7 +61,11 @@ fn real_nodes_hear_broadcasts_as_in_a_world() {
     let place = Place::new();
     let run = ["sim", "hyparview-plumtree", "--peers", "20", "--broadcasts", "8", "--ideal", "--sockets", "mem"];
     let report = &place.lines("home", &run)[0];
-    assert_eq!((&report["broadcast"]["reliability"], &report["broadcast"]["count"]), (&1.0.into(), &8.into()), "{report}");
+    assert_eq!(
+        (&report["broadcast"]["reliability"], &report["broadcast"]["count"]),
+        (&1.0.into(), &8.into()),
+        "{report}"
+    );
     assert_eq!(report["agreement"]["simulated"]["broadcast"]["reliability"], 1.0);
 }
 

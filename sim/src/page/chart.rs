@@ -89,7 +89,8 @@ pub(super) fn bars(bins: &Bins, unit: &str, marks: &[Mark]) -> String {
     let half = if whole { 0.5 } else { 0.0 };
     // A single bar, or a few, would be as wide as the chart.
     let count = bins.counts.len().max(if whole { 8 } else { 12 }) as f64;
-    let low = bins.from - half;
+    let spare = libm::floor((count - bins.counts.len() as f64) / 2.0) * bins.width;
+    let low = (bins.from - spare).max(0.0) - half;
     let x = Axis::new(low, low + count * bins.width, (9.0, if whole { 1.0 } else { 0.0 }), unit);
     let y = Axis::new(0.0, most, (4.0, 0.0), "").rounded();
     let mut canvas = Canvas::new(x, y, |share| format!("{} %", number(libm::round(share * 1e4) / 100.0)));

@@ -131,10 +131,13 @@ fn line(svg: &mut String, link: &Link, at: &[(f64, f64)], layout: Layout) {
     let ((ax, ay), (bx, by)) = (at[usize::from(link.ends.0)], at[usize::from(link.ends.1)]);
     let _ = match layout {
         Layout::Forces => write!(svg, "M{ax:.0} {ay:.0}L{bx:.0} {by:.0}"),
-        // Bent to the middle, so that lines between near peers leave the circle and can be told apart.
+        // Far ones are bent to the middle, so that they do not all cross there; near ones keep to the circle.
         Layout::Circle => {
-            let middle = SIDE / 2.0;
-            let (cx, cy) = ((ax + bx) / 2.0 * 0.62 + middle * 0.38, (ay + by) / 2.0 * 0.62 + middle * 0.38);
+            let (middle, reach) = (SIDE / 2.0, SIDE / 2.0 - ROOM);
+            let far = libm::hypot(ax - bx, ay - by) / (2.0 * reach);
+            let bend = 0.75 * far - 0.12;
+            let cx = (ax + bx) / 2.0 * (1.0 - bend) + middle * bend;
+            let cy = (ay + by) / 2.0 * (1.0 - bend) + middle * bend;
             write!(svg, "M{ax:.0} {ay:.0}Q{cx:.0} {cy:.0} {bx:.0} {by:.0}")
         }
     };

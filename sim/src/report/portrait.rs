@@ -57,8 +57,12 @@ impl Portrait {
                 links.push(Link { ends: (a.min(b), a.max(b)), role: *role, hold: *hold });
             }
         }
-        links.sort_by_key(|link| (link.ends, core::cmp::Reverse(link.hold), rank(link.role)));
-        links.dedup_by_key(|link| link.ends);
+        links.sort_by_key(|link| (link.ends, rank(link.role)));
+        links.dedup_by(|next, first| {
+            let same = next.ends == first.ends;
+            first.hold = if same { first.hold.max(next.hold) } else { first.hold };
+            same
+        });
         let sit = |(position, (guid, load, neighbors)): (polymorph_core::Key, (Guid, f64, Vec<Neighbor>))| {
             let [a, b, c, d, ..] = position.0;
             let position = f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0);
@@ -84,5 +88,29 @@ fn rank(role: Role) -> u8 {
         Role::Finger | Role::Bucket => 7,
         Role::Active | Role::Peer => 8,
         _ => 9,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_peers_have_one_link_of_the_role_that_says_most() {
+        let guid = |number| Guid([number; 32]);
+        let neighbor = |peer, role, hold| Neighbor { peer: guid(peer), role, hold };
+        let one = vec![neighbor(2, Role::Active, Hold::Required), neighbor(2, Role::Lazy, Hold::Cached)];
+        let two = vec![neighbor(1, Role::Active, Hold::Required), neighbor(1, Role::Eager, Hold::Cached)];
+        // Whoever is not there is not drawn.
+        let three = vec![neighbor(9, Role::Active, Hold::Required)];
+        let peers = vec![(guid(1), 1.0, one), (guid(2), 2.0, two), (guid(3), 0.0, three)];
+        let portrait = Portrait::of(OverlayId([7; 32]), peers).unwrap();
+        let [link] = portrait.links[..] else { panic!("{:?}", portrait.links) };
+        assert_eq!((link.role, link.hold), (Role::Eager, Hold::Required));
+        assert!(portrait.peers.is_sorted_by_key(|peer| peer.position));
+        let ends = [link.ends.0, link.ends.1].map(|end| portrait.peers[usize::from(end)].guid);
+        assert!(ends.contains(&guid(1)) && ends.contains(&guid(2)));
+        let one_of = |at: usize| (guid((at % 250) as u8), 0.0, Vec::new());
+        assert_eq!(Portrait::of(OverlayId([7; 32]), (0..=MAX_DRAWN).map(one_of).collect()), None);
     }
 }

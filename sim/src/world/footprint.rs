@@ -44,7 +44,7 @@ impl<T: Topology> World<T> {
             nodes: self.nodes.capacity() * size_of::<Node<T>>() + attached,
             wires: self.wires.bytes(),
             wheel: self.wheel.bytes(),
-            flights: self.flights.bytes() + self.strangers.bytes(),
+            flights: self.flights.bytes() + self.landings.bytes() + self.strangers.bytes() + self.pipes.bytes(),
             directory: self.directory.open().bytes(),
             witness: self.witness.bytes(),
         }

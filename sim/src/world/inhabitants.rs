@@ -34,6 +34,7 @@ impl<T: Topology> World<T> {
         let node = self.bear(number);
         self.directory.open().replace(number, node.guid, birth);
         self.faults.forget(number);
+        self.attackers.remove(&number);
         self.nodes[number as usize] = node;
         Peer(number)
     }
@@ -80,6 +81,8 @@ impl<T: Topology> World<T> {
             self.overlays.push(overlay);
             self.overlays.len() - 1
         });
+        // Mostly there is just one.
+        node.attached.reserve_exact(1);
         node.attached.push((slot, known as u16));
         self.changes += 1;
         self.settle(peer.0);

@@ -88,6 +88,33 @@ impl<T: Topology> World<T> {
         }
     }
 
+    /// Cuts one direction: nothing passes from these peers to those until [`heal`](Self::heal), and nothing can be
+    /// dialed between them. What is sent comes back as from a crashed peer; the other direction goes on until the side
+    /// that hears nothing has noticed. Two calls cut both directions between two groups, and leave all others alone.
+    pub fn cut(&mut self, from: &[Peer], to: &[Peer]) {
+        self.faults.cut(from.iter().map(|peer| peer.0), to.iter().map(|peer| peer.0));
+        if let Some(silence) = self.options.silence {
+            from.iter().for_each(|peer| self.part(peer.0, silence));
+        }
+    }
+
+    /// Clogs one direction of a link: nothing arrives for a while, and then all of it, in order.
+    pub fn clog(&mut self, from: Peer, to: Peer, span: Duration) {
+        self.faults.clog(from.0, to.0, self.now + span);
+    }
+
+    /// Makes a peer slow: all links to it take so many times as long from now on, those that are there too.
+    pub fn slow(&mut self, peer: Peer, factor: u32) {
+        self.faults.slow(peer.0, factor);
+        for id in self.nodes[peer.index()].wires.clone() {
+            let Some([a, b]) = self.wires.get(id).map(|wire| wire.ends) else { continue };
+            let latency = self.nanos(a, b);
+            if let Some(wire) = self.wires.get_mut(id) {
+                wire.latency = latency;
+            }
+        }
+    }
+
     /// Ends all partitions.
     pub fn heal(&mut self) {
         self.faults.heal();

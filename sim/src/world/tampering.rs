@@ -4,6 +4,7 @@ use polymorph_core::engine::io::ConnId;
 use polymorph_core::wire::Frame;
 use polymorph_core::{Guid, Topology};
 
+use super::links::Parcel;
 use super::{Peer, World};
 use crate::attack::{Attacker, Fate, Scene};
 use crate::mix::mix;
@@ -29,17 +30,23 @@ impl<T: Topology> World<T> {
         self.attackers.contains_key(&peer.0)
     }
 
-    /// A frame leaves an engine: what goes on the wire.
-    pub(super) fn say(&mut self, from: u32, to: Guid, conn: ConnId, frame: Frame<T>) {
-        let Some(mut attacker) = self.attackers.remove(&from) else { return self.put(from, to, conn, frame, false) };
-        let mut scene = Scene { tag: frame.tag, ..self.scene(from, to) };
-        match attacker.says(frame, &mut scene) {
-            Fate::Pass(frame) => self.put(from, to, conn, frame, false),
-            Fate::Spoil(frame) => self.put(from, to, conn, frame, true),
-            Fate::Drop => {}
+    /// A frame leaves an engine, whose queue it is charged to: what goes on the wire.
+    pub(super) fn say(&mut self, from: u32, to: Guid, conn: ConnId, frame: Frame<T>, charge: u32) {
+        let honest = Parcel { frame, charge, spoiled: false };
+        let Some(mut attacker) = self.attackers.remove(&from) else { return self.put(from, to, conn, honest) };
+        let mut scene = Scene { tag: honest.frame.tag, ..self.scene(from, to) };
+        match attacker.says(honest.frame, &mut scene) {
+            Fate::Pass(frame) => self.put(from, to, conn, Parcel { frame, charge, spoiled: false }),
+            Fate::Spoil(frame) => self.put(from, to, conn, Parcel { frame, charge, spoiled: true }),
+            Fate::Drop => self.drained.push((to, conn, charge)),
         }
         self.attackers.insert(from, attacker);
-        scene.more.into_iter().for_each(|frame| self.put(from, to, conn, frame, false));
+        self.slip(from, to, conn, scene.more);
+    }
+
+    /// Puts frames on a wire that no engine sent.
+    fn slip(&mut self, from: u32, to: Guid, conn: ConnId, more: Vec<Frame<T>>) {
+        more.into_iter().for_each(|frame| self.put(from, to, conn, Parcel { frame, charge: 0, spoiled: false }));
     }
 
     /// A frame reaches a peer: what its engine hears.
@@ -53,7 +60,7 @@ impl<T: Topology> World<T> {
         self.attackers.insert(me, attacker);
         // Without a tag of its own it could say nothing in the overlay.
         let more = if scene.tag == 0 { Vec::new() } else { scene.more };
-        more.into_iter().for_each(|frame| self.put(me, from, conn, frame, false));
+        self.slip(me, from, conn, more);
         if let Fate::Pass(frame) = fate { Some(frame) } else { None }
     }
 

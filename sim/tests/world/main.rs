@@ -1,5 +1,6 @@
 //! Worlds of a small topology: that they go the same way twice, and that what they model is as they say.
 
+mod access;
 mod circle;
 mod coming;
 mod determinism;

@@ -38,7 +38,7 @@ impl Page {
         let Self { path, mut file } = self;
         let why = || format!("cannot write the report {}", path.display());
         let figures = serde_json::to_string_pretty(figures).with_context(why)?;
-        let page = html(report, &Caption { command: command(), figures, layout: layout(&report.topology) });
+        let page = html(report, &Caption { command: command(report.seed), figures, layout: layout(&report.topology) });
         file.write_all(page.as_bytes()).and_then(|()| file.as_file().sync_all()).with_context(why)?;
         file.persist(&path).with_context(why)?;
         Ok(path)
@@ -53,9 +53,9 @@ fn layout(topology: &str) -> Layout {
     }
 }
 
-/// The command as it was given, words with blanks in quotes; without the report itself, which another run would
-/// overwrite.
-fn command() -> String {
+/// The command as it was given and with its seed, words with blanks in quotes; without the report itself, which another
+/// run would overwrite.
+fn command(seed: u64) -> String {
     let mut words = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(word) = arguments.next() {
@@ -65,6 +65,9 @@ fn command() -> String {
             _ if word.contains([' ', '"', '\'']) => words.push(format!("{word:?}")),
             _ => words.push(word),
         }
+    }
+    if !words.iter().any(|word| word.starts_with("--seed")) {
+        words.push(format!("--seed {seed}"));
     }
     format!("polymorph {}", words.join(" "))
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use polymorph::Guid;
 use polymorph::core::engine::settings::{self, Overlay};
 use polymorph::core::topology::model::Model;
 use polymorph::core::{OverlayId, Place};
+use polymorph::sim::attack::damage;
 use polymorph::sim::report::{Report, Window};
 use polymorph::sim::witness::Keep;
 use polymorph::sim::workload::{self, Broadcasts, Failure, Lookups, Meter};
@@ -44,6 +46,7 @@ impl Visitor for Run<'_> {
             node,
             seed,
             latency: arguments.latency,
+            loss: arguments.loss,
             keep: Keep::Tallies,
             // On sockets everybody signs for real, and who one is follows from that.
             crypto: if arguments.real_crypto || arguments.sockets.is_some() { Crypto::Real } else { Crypto::default() },
@@ -84,11 +87,23 @@ impl Visitor for Run<'_> {
             let failure = Failure { share, quiet: Duration::from_secs(quiet) };
             workload::windows(&mut world, &failure, |world| measure(world, 0))
         });
+        let attack = arguments.attack.map(|attack| {
+            // Long enough for tables to fill with what attackers say.
+            let lasts = Duration::from_secs(quiet);
+            let plan = damage::Plan { lookups: arguments.lookups, broadcasts: arguments.broadcasts, lasts };
+            damage::measure(&mut world, &terms, &config, attack, plan)
+        });
         let report = meter.report(&world, name);
         let peers = (arguments.peers as u32).clamp(1, BASELINE_PEERS);
         let baseline_events_per_s = Some(baseline::events_per_s(peers, BASELINE_EVENTS));
-        Ok(Report { lookups, broadcast, windows, baseline_events_per_s, ..report })
+        Ok(Report { lookups, broadcast, windows, attack, baseline_events_per_s, ..report })
     }
+}
+
+/// The seed that the environment says, or 0.
+pub(super) fn seed() -> anyhow::Result<u64> {
+    let Ok(text) = std::env::var("POLYMORPH_SEED") else { return Ok(0) };
+    text.trim().parse().with_context(|| format!("POLYMORPH_SEED={text:?} is no seed; use a number or unset it"))
 }
 
 /// One after the other, each through somebody who is in already.
