@@ -25,8 +25,9 @@ pub(crate) struct Arguments {
 }
 
 /// Where each file goes, and what is in it.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("Cargo.toml", include_str!("new_topology/manifest.txt")),
+    ("rustfmt.toml", include_str!("new_topology/rustfmt.txt")),
     ("README.md", include_str!("new_topology/readme.txt")),
     ("src/lib.rs", include_str!("new_topology/lib.txt")),
     ("tests/laws.rs", include_str!("new_topology/laws.txt")),

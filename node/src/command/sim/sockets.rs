@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use polymorph::core::engine::settings::{self, Overlay as Settings};
+use polymorph::core::runtime::transport::Transport;
 use polymorph::core::topology::Topology;
 use polymorph::core::topology::context::Context;
 use polymorph::core::topology::erased::Boxed;
 use polymorph::core::topology::event::Event;
 use polymorph::core::topology::model::{Census, Model};
-use polymorph::core::{OverlayName, Time};
+use polymorph::core::{OverlayName, Signer as _, Time};
 use polymorph::sim::report::{Bins, Load, MAX_DRAWN, Portrait, Report, Shape, Spread, State};
 use polymorph::sim::{Crypto, Terms};
 use polymorph::topologies::catalog::typed::Visitor;
@@ -23,7 +24,10 @@ use tokio::time::Instant;
 
 use super::Arguments;
 
+mod delayed;
 mod measure;
+
+use delayed::{Delayed, Map};
 
 /// Over which wires nodes talk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -85,11 +89,14 @@ impl Crew {
         let node = settings::Node::default();
         let degree = T::new(config, nowhere).powers().degree;
         let node = settings::Node { connections: node.connections.max(degree), ..node };
-        let hub = Hub::new();
+        let secrets = (0..arguments.peers as u32).map(|number| Crypto::secret(seed, number));
+        let identities: Vec<Identity> = secrets.map(|secret| Identity::from_seed(&secret)).collect();
+        let guids = identities.iter().map(|identity| Guid::of(&identity.public_key()));
+        let map = Arc::new(Map::new(arguments.latency, seed, guids));
+        let ground = Ground { wire, hub: Hub::new(), map };
         let mut nodes = Vec::with_capacity(arguments.peers);
-        for number in 0..arguments.peers as u32 {
-            let identity = Identity::from_seed(&Crypto::secret(seed, number));
-            nodes.push(start(&identity, wire, &hub, number, node.clone()).await?);
+        for (number, identity) in identities.iter().enumerate() {
+            nodes.push(ground.start(identity, number, node.clone()).await?);
         }
         let census = Census::new(name.id(), nodes.iter().map(Node::guid).collect());
         let mut crew = Self { members: Vec::new(), census };
@@ -207,15 +214,26 @@ impl Crew {
     }
 }
 
-async fn start(identity: &Identity, wire: Wire, hub: &Hub, number: u32, node: settings::Node) -> anyhow::Result<Node> {
-    let builder = Node::builder(identity.clone()).settings(node);
-    let (builder, listen) = match wire {
-        Wire::Tcp => (builder.transport(Arc::new(Tcp::new(identity))), "tcp://127.0.0.1:0".to_owned()),
-        Wire::Quic => (builder.transport(Arc::new(Quic::new(identity))), "quic://127.0.0.1:0".to_owned()),
-        Wire::Mem => (builder.transport(Arc::new(Memory::new(identity, hub))), format!("mem:peer-{number}")),
-    };
-    let started = builder.listen(listen.parse::<TransportAddress>()?).start().await;
-    started.with_context(|| format!("node {number} cannot start; try fewer with --peers"))
+/// Where nodes meet, and how far apart they are.
+struct Ground {
+    wire: Wire,
+    hub: Hub,
+    map: Arc<Map>,
+}
+
+impl Ground {
+    async fn start(&self, identity: &Identity, number: usize, node: settings::Node) -> anyhow::Result<Node> {
+        let (inner, listen): (Arc<dyn Transport>, _) = match self.wire {
+            Wire::Tcp => (Arc::new(Tcp::new(identity)), "tcp://127.0.0.1:0".to_owned()),
+            Wire::Quic => (Arc::new(Quic::new(identity)), "quic://127.0.0.1:0".to_owned()),
+            Wire::Mem => (Arc::new(Memory::new(identity, &self.hub)), format!("mem:peer-{number}")),
+        };
+        let me = Guid::of(&identity.public_key());
+        let slow = Arc::new(Delayed { inner, me, map: self.map.clone() });
+        let listen: TransportAddress = listen.parse()?;
+        let started = Node::builder(identity.clone()).settings(node).transport(slow).listen(listen).start().await;
+        started.with_context(|| format!("node {number} cannot start; try fewer with --peers"))
+    }
 }
 
 fn spec<T: Model>(

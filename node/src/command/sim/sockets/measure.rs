@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Crew, Sockets};
 
 /// How many lookups are on the way at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 /// How long a broadcast may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
