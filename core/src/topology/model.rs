@@ -1,8 +1,9 @@
 //! The second, optional trait: what the simulator and the laws ask of a topology besides running it.
 
+use core::any::Any;
 use core::fmt;
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Topology;
 use super::layer::Layer;
@@ -21,6 +22,17 @@ pub struct Census {
     pub ring: Vec<(Key, Guid)>,
     /// How far apart peers are, where the world knows and it is not the same for all.
     pub proximity: Option<Proximity>,
+    plan: Plan,
+}
+
+/// What a model works out once for all peers of a census.
+#[derive(Clone, Default)]
+struct Plan(Arc<OnceLock<Arc<dyn Any + Send + Sync>>>);
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "Plan" } else { "no plan" })
+    }
 }
 
 /// How long a round trip takes between two peers, named by their places in a census' ring: what nodes that had
@@ -56,7 +68,7 @@ impl Census {
         guids.dedup();
         let mut ring: Vec<_> = guids.iter().map(|&guid| (overlay.position(guid, 0), guid)).collect();
         ring.sort_unstable();
-        Self { overlay, guids, ring, proximity: None }
+        Self { overlay, guids, ring, proximity: None, plan: Plan::default() }
     }
 
     /// The same peers, and how far apart they are.
@@ -64,6 +76,13 @@ impl Census {
     pub fn with_proximity(mut self, proximity: Option<Proximity>) -> Self {
         self.proximity = proximity;
         self
+    }
+
+    /// What has to be worked out for all peers together, such as links that both ends must know of: done for the first
+    /// who asks, the same for all after. One model has one plan; `None` if another one's is there.
+    pub fn plan<P: Any + Send + Sync>(&self, work_out: impl FnOnce(&Self) -> P) -> Option<Arc<P>> {
+        let plan = self.plan.0.get_or_init(|| Arc::new(work_out(self)));
+        Arc::clone(plan).downcast().ok()
     }
 
     /// The index in [`ring`](Self::ring) of the first peer at or clockwise after `key`; 0 past the end.
