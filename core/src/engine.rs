@@ -6,7 +6,7 @@
 //!
 //! The way of an input: `turn` takes it apart · `session` wires, handshakes and who holds which link ·
 //! `desk` what a topology asks for, and sending · `routing` and `lookup` · `cast` broadcasts ·
-//! `records` · `calls` questions and their time-outs.
+//! `records` · `calls` questions and their time-outs · `held` a simulator's way to stop what comes round by itself.
 
 mod audit;
 pub mod book;
@@ -14,6 +14,7 @@ mod calls;
 mod cast;
 mod desk;
 pub(crate) mod hash;
+mod held;
 pub mod io;
 mod lookup;
 pub mod metrics;
@@ -240,6 +241,12 @@ impl<T: Topology> Engine<T> {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.node.peer_infos()
+    }
+
+    /// How many peers were dropped because they broke rules.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.node.dropped
     }
 
     /// About how many bytes of memory the engine keeps, topologies not counted.

@@ -99,6 +99,14 @@ pub trait Topology: Send + Sized + 'static {
         Distance::MAX
     }
 
+    /// Whether this timer comes round by itself to keep the overlay in order, as most do, as opposed to one that waits
+    /// for something that was begun, such as an answer. Simulations hold periodic timers to see what use alone
+    /// repairs; nothing else depends on it.
+    fn periodic(&self, timer: &Self::Timer) -> bool {
+        let _ = timer;
+        true
+    }
+
     /// The versions of its messages it speaks, the newest first. Two nodes agree on the first of the dialer's list
     /// that the other speaks too, see [`Facts::protocol`](event::Facts::protocol); without one in common they do not
     /// share the overlay.

@@ -3,7 +3,7 @@
 //! A frame is `varint length · varint tag · postcard (contacts, body) · raw payload`. The tag says which overlay, in
 //! the sender's numbering with the epoch in it, or 0 for the session itself. The payload is whatever follows the
 //! header: it is passed on as it came, never copied into a header or encoded again. Golden vectors of every body
-//! stand in `core/tests/golden.rs`.
+//! stand in `core/tests/golden/core.txt`.
 
 pub mod frame;
 pub mod survey;

@@ -72,6 +72,8 @@ enum Command {
     Grant(command::grant::Arguments),
     /// Topologies in virtual time
     Sim(Box<command::sim::Arguments>),
+    /// Whether a topology keeps the laws: each held, not claimed, or violated with the shortest run that shows it
+    Conform(command::conform::Arguments),
     /// Several real nodes in this process show what there is
     Demo(command::demo::Arguments),
 }
@@ -94,6 +96,7 @@ impl Command {
             Self::Detach(arguments) => command::change::detach(arguments, common, interrupt).await,
             Self::Grant(arguments) => command::grant::run(&arguments, common),
             Self::Sim(arguments) => command::sim::run(&arguments, common),
+            Self::Conform(arguments) => command::conform::run(&arguments, common),
             Self::Demo(arguments) => command::demo::run(arguments, common, interrupt).await,
         }
     }
@@ -115,6 +118,7 @@ pub(crate) fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Refused) => ExitCode::FAILURE,
         Ok(Ended::Interrupted) => ExitCode::from(130),
         Err(error) => fail(&error),
     }

@@ -1,6 +1,7 @@
 //! The commands, one file each; those that look at or steer a running node go through its control socket.
 
 pub(crate) mod change;
+pub(crate) mod conform;
 pub(crate) mod demo;
 pub(crate) mod get;
 pub(crate) mod grant;
@@ -16,6 +17,8 @@ pub(crate) mod verbs;
 pub(crate) enum Ended {
     /// It did what it was asked for.
     Done,
+    /// It did what it was asked for, and the answer is no; it has been printed.
+    Refused,
     /// Somebody interrupted it.
     Interrupted,
 }

@@ -13,16 +13,25 @@ use crate::crypto::Crypto;
 /// When contacts of a world expire: later than any run, and written with as many bytes as a date of our days.
 const EXPIRY: Time = Time::from_secs(u32::MAX as u64);
 
-/// Everybody, by number and by Guid. Nobody is ever taken out: who crashed stays known.
+/// Everybody, by number and by Guid. Who crashed stays known until somebody else takes the number.
 pub(crate) struct Directory {
     seed: u64,
     crypto: Crypto,
     guids: Vec<Guid>,
+    /// Which identity each has: at first that of its own number.
+    births: Vec<u32>,
     /// Numbers, found by the Guids they stand for.
     numbers: HashTable<u32>,
-    /// Made when first asked for: in a large world most are never sent.
-    contacts: Vec<Option<Contact>>,
+    /// The contacts asked for lately, each in the cell its number says: they are larger than all else a world notes
+    /// of a peer, and made again in a microsecond.
+    contacts: Vec<Option<(u32, Contact)>>,
 }
+
+/// How many contacts are kept: those of all peers of most worlds, and 10 MB of a large one.
+const KEPT: usize = 1 << 14;
+
+/// About what a contact with two addresses takes on the heap.
+const CONTACT: usize = 800;
 
 /// Guids are hashes already.
 fn hash(guid: &Guid) -> u64 {
@@ -32,31 +41,68 @@ fn hash(guid: &Guid) -> u64 {
 
 impl Directory {
     pub(crate) fn new(seed: u64, crypto: Crypto) -> Self {
-        Self { seed, crypto, guids: Vec::new(), numbers: HashTable::new(), contacts: Vec::new() }
+        Self { seed, crypto, guids: Vec::new(), births: Vec::new(), numbers: HashTable::new(), contacts: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, guid: Guid) -> u32 {
+    pub(crate) fn add(&mut self, guid: Guid, birth: u32) -> u32 {
         let number = u32::try_from(self.guids.len()).expect("fewer than 2^32 peers");
         self.guids.push(guid);
-        self.contacts.push(None);
+        self.births.push(birth);
         let guids = &self.guids;
         self.numbers.insert_unique(hash(&guid), number, |&number| hash(&guids[number as usize]));
         number
+    }
+
+    /// Somebody else takes a number, with a birth of its own; who had it is forgotten.
+    pub(crate) fn replace(&mut self, number: u32, guid: Guid, birth: u32) {
+        let at = number as usize;
+        let guids = &self.guids;
+        if let Ok(entry) = self.numbers.find_entry(hash(&guids[at]), |&other| other == number) {
+            entry.remove();
+        }
+        (self.guids[at], self.births[at]) = (guid, birth);
+        if let Some(cell) = self.contacts.get_mut(at % KEPT) {
+            *cell = None;
+        }
+        let guids = &self.guids;
+        self.numbers.insert_unique(hash(&guid), number, |&number| hash(&guids[number as usize]));
     }
 
     pub(crate) fn number(&self, guid: &Guid) -> Option<u32> {
         self.numbers.find(hash(guid), |&number| self.guids[number as usize] == *guid).copied()
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        let made = self.contacts.iter().flatten().count();
+        self.guids.capacity() * (size_of::<Guid>() + 4)
+            + self.numbers.capacity() * 5
+            + self.contacts.capacity() * size_of::<Option<(u32, Contact)>>()
+            + made * CONTACT
+    }
+
+    /// Makes room for so many more.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.guids.reserve_exact(count);
+        self.births.reserve_exact(count);
+    }
+
     pub(crate) fn contact(&mut self, number: u32) -> Contact {
-        let (seed, crypto) = (self.seed, self.crypto);
-        let make = || {
-            let [_, a, b, c] = number.to_be_bytes();
-            let at = SocketAddr::from((Ipv4Addr::new(10, a, b, c), 4000));
-            let addresses = [TransportAddress::Quic(at), TransportAddress::Tcp(at)];
-            Contact::sign(&*crypto.signer(seed, number), &addresses, 1, EXPIRY)
-        };
-        self.contacts[number as usize].get_or_insert_with(make).clone()
+        let (seed, crypto, birth) = (self.seed, self.crypto, self.births[number as usize]);
+        let cell = number as usize % KEPT;
+        if self.contacts.len() <= cell {
+            self.contacts.resize(cell + 1, None);
+        }
+        match &self.contacts[cell] {
+            Some((kept, contact)) if *kept == number => contact.clone(),
+            _ => {
+                let [_, a, b, c] = number.to_be_bytes();
+                let at = SocketAddr::from((Ipv4Addr::new(10, a, b, c), 4000));
+                let addresses = [TransportAddress::Quic(at), TransportAddress::Tcp(at)];
+                let contact = Contact::sign(&*crypto.signer(seed, birth), &addresses, 1, EXPIRY);
+                self.contacts[cell] = Some((number, contact.clone()));
+                contact
+            }
+        }
     }
 }
 
@@ -111,7 +157,7 @@ mod tests {
         let mut directory = Directory::new(5, Crypto::StandIn);
         for number in 0..500 {
             let guid = Guid::of(&Crypto::StandIn.signer(5, number).public_key());
-            assert_eq!(directory.add(guid), number);
+            assert_eq!(directory.add(guid, number), number);
         }
         let stranger = Guid::of(&Crypto::StandIn.signer(6, 0).public_key());
         let mut book = SharedBook::new(directory);

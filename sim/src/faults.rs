@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use hashbrown::HashMap;
-use polymorph_core::Topology;
+use hashbrown::{HashMap, HashSet};
 use polymorph_core::wire::Frame;
+use polymorph_core::{Time, Topology};
 
 /// Says which frames a peer swallows.
 pub(crate) type Swallow<T> = Box<dyn FnMut(&Frame<T>) -> bool + Send>;
@@ -16,11 +16,24 @@ pub(crate) struct Faults<T: Topology> {
     /// Peers that cannot be dialed.
     shut: HashMap<u32, ()>,
     swallow: HashMap<u32, Swallow<T>>,
+    /// From whom to whom nothing passes.
+    cuts: Vec<[HashSet<u32>; 2]>,
+    /// Until when nothing arrives, from one peer to another.
+    clogs: HashMap<(u32, u32), Time>,
+    /// By what factor a peer's links are slower.
+    slow: HashMap<u32, u32>,
 }
 
 impl<T: Topology> Faults<T> {
     pub(crate) fn new() -> Self {
-        Self { sides: HashMap::new(), shut: HashMap::new(), swallow: HashMap::new() }
+        Self {
+            sides: HashMap::new(),
+            shut: HashMap::new(),
+            swallow: HashMap::new(),
+            cuts: Vec::new(),
+            clogs: HashMap::new(),
+            slow: HashMap::new(),
+        }
     }
 
     /// Puts a peer on a side of the partition.
@@ -30,12 +43,37 @@ impl<T: Topology> Faults<T> {
 
     pub(crate) fn heal(&mut self) {
         self.sides.clear();
+        self.cuts.clear();
     }
 
-    /// Whether nothing passes between two peers.
-    pub(crate) fn separated(&self, a: u32, b: u32) -> bool {
+    pub(crate) fn cut(&mut self, from: impl Iterator<Item = u32>, to: impl Iterator<Item = u32>) {
+        self.cuts.push([from.collect(), to.collect()]);
+    }
+
+    /// Whether nothing passes from one peer to another.
+    pub(crate) fn separated(&self, from: u32, to: u32) -> bool {
         let side = |peer| self.sides.get(&peer).copied().unwrap_or_default();
-        !self.sides.is_empty() && side(a) != side(b)
+        !self.sides.is_empty() && side(from) != side(to)
+            || self.cuts.iter().any(|[here, there]| here.contains(&from) && there.contains(&to))
+    }
+
+    pub(crate) fn clog(&mut self, from: u32, to: u32, until: Time) {
+        self.clogs.insert((from, to), until);
+    }
+
+    /// Until when nothing arrives.
+    pub(crate) fn clogged(&self, from: u32, to: u32) -> Time {
+        if self.clogs.is_empty() { Time::ZERO } else { self.clogs.get(&(from, to)).copied().unwrap_or(Time::ZERO) }
+    }
+
+    pub(crate) fn slow(&mut self, peer: u32, factor: u32) {
+        self.slow.insert(peer, factor.max(1));
+    }
+
+    /// By what factor the link between two peers is slower.
+    pub(crate) fn slowness(&self, a: u32, b: u32) -> u64 {
+        let of = |peer| self.slow.get(&peer).copied().unwrap_or(1);
+        if self.slow.is_empty() { 1 } else { of(a).max(of(b)).into() }
     }
 
     pub(crate) fn shut(&mut self, peer: u32) {
@@ -44,6 +82,19 @@ impl<T: Topology> Faults<T> {
 
     pub(crate) fn is_shut(&self, peer: u32) -> bool {
         !self.shut.is_empty() && self.shut.contains_key(&peer)
+    }
+
+    /// Somebody else takes a peer's place.
+    pub(crate) fn forget(&mut self, peer: u32) {
+        self.sides.remove(&peer);
+        self.shut.remove(&peer);
+        self.swallow.remove(&peer);
+        self.slow.remove(&peer);
+        self.clogs.retain(|(from, to), _| *from != peer && *to != peer);
+        for [here, there] in &mut self.cuts {
+            here.remove(&peer);
+            there.remove(&peer);
+        }
     }
 
     pub(crate) fn set_swallow(&mut self, peer: u32, swallow: Option<Swallow<T>>) {

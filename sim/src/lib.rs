@@ -9,18 +9,22 @@
 //! ```
 //!
 //! Where to look: [`world`] the world itself · [`options`] how it is · [`latency`] how far apart its peers are ·
-//! [`crypto`] how they sign · [`wheel`] the queue of events · [`witness`] what applications saw · [`traffic`] what
+//! [`churn`] how they come and go · [`crypto`] how they sign · [`wheel`] the queue of events · [`witness`] what applications saw · [`traffic`] what
 //! was sent · [`trace`] the hash of a run · [`workload`] lookups and broadcasts, measured into a [`report`] ·
-//! [`baseline`] what the machine could do at most.
+//! [`laws`] what every topology keeps · [`attack`] bad peers · [`baseline`] what the machine could do at most.
 //! `docs/SIMULATION.md` says what is modelled and what is not.
 
+pub mod attack;
 pub mod baseline;
+pub mod churn;
 pub mod crypto;
 mod directory;
 mod faults;
 pub mod latency;
+pub mod laws;
 mod mix;
 pub mod options;
+pub mod pipes;
 pub mod report;
 mod slab;
 mod stopwatch;
@@ -34,5 +38,6 @@ pub mod world;
 
 pub use crypto::Crypto;
 pub use latency::Latency;
-pub use options::{Codec, Options, Terms};
+pub use options::{Codec, Options, Terms, seed_or};
+pub use pipes::Bandwidth;
 pub use world::{Peer, World};

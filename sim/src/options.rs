@@ -7,6 +7,7 @@ use polymorph_core::{Admission, Grant, OverlayName, Standing};
 
 use crate::crypto::Crypto;
 use crate::latency::Latency;
+use crate::pipes::Bandwidth;
 use crate::witness::Keep;
 
 /// Whether frames are encoded and decoded on their way.
@@ -45,6 +46,16 @@ pub struct Options {
     pub wire_life: Option<Duration>,
     /// The share of dials that are lost, 0 to 1; they end as unanswered.
     pub lost_dials: f64,
+    /// The share of packets that are lost, 0 to 1. Wires are reliable: a lost packet is sent again after 1.5 round
+    /// trips and 25 ms, then after twice that; what it belongs to, and all that was sent after it, waits.
+    pub loss: f64,
+    /// The share of packets that come twice, 0 to 1: they take their part of access lines, and nobody else notices.
+    pub duplicates: f64,
+    /// By how much packets are late, drawn evenly up to this; nothing overtakes, so that one holds up all behind it.
+    pub jitter: Duration,
+    /// What everybody's access line carries, but for those set by
+    /// [`World::set_bandwidth`](crate::World::set_bandwidth).
+    pub bandwidth: Bandwidth,
 }
 
 impl Default for Options {
@@ -62,6 +73,10 @@ impl Default for Options {
             silence: Some(Duration::from_secs(30)),
             wire_life: None,
             lost_dials: 0.0,
+            loss: 0.0,
+            duplicates: 0.0,
+            jitter: Duration::ZERO,
+            bandwidth: Bandwidth::default(),
         }
     }
 }
@@ -71,6 +86,19 @@ impl Options {
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self { seed, ..Self::default() }
+    }
+}
+
+/// The seed that the environment variable `POLYMORPH_SEED` says, to see once more what another run saw; `otherwise`
+/// where there is none.
+///
+/// # Panics
+/// If the variable is no number: a run that was to be repeated must not go another way.
+#[must_use]
+pub fn seed_or(otherwise: u64) -> u64 {
+    match std::env::var("POLYMORPH_SEED") {
+        Ok(text) => text.trim().parse().unwrap_or_else(|bad| panic!("POLYMORPH_SEED={text:?} is no seed: {bad}")),
+        Err(_) => otherwise,
     }
 }
 

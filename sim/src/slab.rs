@@ -53,6 +53,11 @@ impl<T> Slab<T> {
         self.segments.get_mut(at as usize / SEGMENT)?.get_mut(at as usize % SEGMENT)?.as_mut()
     }
 
+    /// How many bytes the pool holds, freed cells included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.segments.len() * SEGMENT * size_of::<Option<T>>() + self.free.capacity() * 4
+    }
+
     /// How many cells are taken.
     pub(crate) fn len(&self) -> usize {
         self.len

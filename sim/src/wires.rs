@@ -17,7 +17,7 @@ pub(crate) struct Wire {
     /// When the last thing sent from that end arrives: nothing overtakes it.
     busy: [Time; 2],
     /// One way, in nanoseconds.
-    latency: u64,
+    pub(crate) latency: u64,
 }
 
 impl Wire {
@@ -81,6 +81,10 @@ impl Wires {
     /// How many last, those half closed included.
     pub(crate) fn len(&self) -> usize {
         self.cells.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.cells.bytes()
     }
 
     pub(crate) fn connect(&mut self, dialing: u32, dialed: u32, latency: u64) -> WireId {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use polymorph_core::engine::Slot;
 use polymorph_core::engine::io::{Origin, Outcome, Responder};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::topology::question::CopyId;
@@ -28,6 +29,8 @@ pub struct Ended {
 pub struct Delivery {
     /// Where.
     pub peer: Peer,
+    /// In which of its overlays.
+    pub slot: Slot,
     /// When.
     pub at: Time,
     /// Which.
@@ -107,10 +110,13 @@ pub enum Keep {
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     pub(crate) ended: HashMap<(Peer, Ticket), Ended>,
+    /// What ended lately, for whoever watches.
+    pub(crate) endings: Option<Vec<(Peer, Ticket)>>,
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) tallies: Vec<Tally>,
     /// Where in `tallies`.
     broadcasts: HashMap<CopyId, usize>,
+    marks: HashMap<[u8; 8], usize>,
     pub(crate) arrivals: Vec<Arrival>,
     pub(crate) blamed: Vec<Blamed>,
 }
@@ -119,7 +125,9 @@ impl Witness {
     pub(crate) fn published(&mut self, keep: Keep, sent_here: bool, delivery: Delivery) {
         let at = *self.broadcasts.entry(delivery.id).or_insert(self.tallies.len());
         if at == self.tallies.len() {
-            self.tallies.push(Tally::new(&delivery));
+            let tally = Tally::new(&delivery);
+            self.marks.insert(tally.mark, at);
+            self.tallies.push(tally);
         }
         if !sent_here {
             self.tallies[at].reach(&delivery);
@@ -127,6 +135,26 @@ impl Witness {
         if keep == Keep::Deliveries {
             self.deliveries.push(delivery);
         }
+    }
+
+    pub(crate) fn end(&mut self, ended: Ended, ticket: Ticket) {
+        if let Some(endings) = self.endings.as_mut() {
+            endings.push((ended.peer, ticket));
+        }
+        self.ended.insert((ended.peer, ticket), ended);
+    }
+
+    pub(crate) fn marked(&self, mark: &[u8; 8]) -> Option<&Tally> {
+        self.tallies.get(*self.marks.get(mark)?)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let payloads: usize = self.deliveries.iter().map(|delivery| delivery.payload.len()).sum();
+        self.ended.capacity() * (size_of::<(Peer, Ticket)>() + size_of::<Ended>())
+            + self.deliveries.capacity() * size_of::<Delivery>()
+            + payloads
+            + self.tallies.iter().map(|tally| size_of::<Tally>() + 8 * tally.has.capacity()).sum::<usize>()
+            + self.arrivals.capacity() * size_of::<Arrival>()
     }
 
     pub(crate) fn blame(&mut self, blamed: Blamed) {

@@ -6,9 +6,13 @@
 //! and see, `mishaps` what goes wrong, [`ideal`] a world that begins in order, and here time and measures.
 
 mod applications;
+mod coming;
+pub mod footprint;
 pub mod ideal;
 mod inhabitants;
+mod links;
 mod mishaps;
+mod tampering;
 mod turn;
 
 use core::fmt;
@@ -16,23 +20,27 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use polymorph_core::engine::io::{Command, ConnId, Output};
 use polymorph_core::engine::{Engine, Slot, Workspace, settings};
 use polymorph_core::overlay::OverlayId;
 use polymorph_core::wire::frame::Status;
 use polymorph_core::{Guid, Time, Topology, Verifier};
 
+use crate::attack::Attacker;
 use crate::directory::{Directory, SharedBook};
 use crate::faults::Faults;
 use crate::mix::mix;
 use crate::options::Options;
+use crate::pipes::Pipes;
 use crate::slab::Slab;
 use crate::trace::TraceHash;
 use crate::traffic::Traffic;
 use crate::wheel::Wheel;
 use crate::wires::{WireId, Wires};
 use crate::witness::{Arrival, Witness};
-use turn::{Flight, Happening};
+use links::{Flight, Landing};
+use turn::Happening;
 
 /// One peer of a world: its number, from 0 in the order of coming.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -62,6 +70,9 @@ struct Node<T: Topology> {
     wakes: [Time; 2],
     /// How many frames it was handed.
     received: u32,
+    /// When it came, and when it goes; the far end of time if that is left open.
+    born: Time,
+    dies: Time,
 }
 
 /// Any number of peers in virtual time. See the [module](self) for how it turns.
@@ -75,18 +86,31 @@ pub struct World<T: Topology> {
     moving: usize,
     nodes: Vec<Node<T>>,
     alive: usize,
+    /// How often somebody came or went.
+    changes: u64,
     overlays: Vec<OverlayId>,
     wires: Wires,
     flights: Slab<Flight<T>>,
+    /// Pieces of frames that have not reached the receiver's access line, or wait there.
+    landings: Slab<Landing>,
+    pipes: Pipes,
     /// Dials to somebody who is not in this world.
     strangers: Slab<(u32, Guid)>,
     directory: SharedBook,
     faults: Faults<T>,
+    attackers: HashMap<u32, Box<dyn Attacker<T>>>,
+    coming: Option<coming::Coming<T>>,
+    /// How many ever were there: who comes next has this number's identity.
+    births: u32,
+    /// Whether periodic timers are held, and silence goes unnoticed.
+    held: bool,
     service: Option<Service>,
     witness: Witness,
     trace: TraceHash,
     traffic: Traffic,
     events: u64,
+    /// Who was handed the last of them.
+    latest: u32,
     tickets: u64,
     draws: u64,
     ws: Workspace<T>,
@@ -109,16 +133,24 @@ impl<T: Topology> World<T> {
             moving: 0,
             nodes: Vec::new(),
             alive: 0,
+            changes: 0,
             overlays: Vec::new(),
             wires: Wires::new(),
             flights: Slab::new(),
+            landings: Slab::new(),
+            pipes: Pipes::default(),
             strangers: Slab::new(),
             faults: Faults::new(),
+            attackers: HashMap::new(),
+            coming: None,
+            births: 0,
+            held: false,
             service: None,
             witness: Witness::default(),
             trace: TraceHash::new(options.seed),
             traffic: Traffic::default(),
             events: 0,
+            latest: 0,
             tickets: 0,
             draws: 0,
             ws: Workspace::new(Box::new(directory.clone())),
@@ -175,6 +207,12 @@ impl<T: Topology> World<T> {
         self.events
     }
 
+    /// Who was handed the last of them.
+    #[must_use]
+    pub fn latest(&self) -> Peer {
+        Peer(self.latest)
+    }
+
     /// What was sent.
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
@@ -190,7 +228,7 @@ impl<T: Topology> World<T> {
     /// How long a frame takes from one peer to another.
     #[must_use]
     pub fn latency(&self, a: Peer, b: Peer) -> Duration {
-        self.options.latency.one_way(self.options.seed, a.0, b.0)
+        Duration::from_nanos(self.nanos(a.0, b.0))
     }
 
     fn draw(&mut self) -> u64 {

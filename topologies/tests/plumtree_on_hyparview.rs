@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use polymorph_core::Topology;
 use polymorph_core::topology::model::Model;
 use polymorph_core::topology::question::Role;
-use polymorph_sim::workload::{Broadcasts, Sources, broadcasts};
+use polymorph_sim::report::Window;
+use polymorph_sim::witness::Keep;
+use polymorph_sim::workload::{Broadcasts, Failure, Sources, broadcasts, windows};
 use polymorph_sim::{Options, Peer, Terms, World};
 use polymorph_topologies::mesh::HyParViewPlumtree;
 use polymorph_topologies::mesh::hyparview::HyParView;
@@ -102,7 +104,8 @@ fn a_crowd_at_one_contact_becomes_as_good_a_mesh_as_peers_that_come_one_by_one()
 
 #[test]
 fn a_tree_stands_after_the_first_broadcast_and_nothing_is_sent_twice_from_then_on() {
-    let mut world = net(3, 120);
+    // Long enough for the last few with a neighbor too few to have found one.
+    let mut world: Net = grown(&Config::default(), Options::seeded(3), 120, 1, 8);
     let from = world.peers().nth(60).expect("a peer");
     let (flood, receivers, _) = publish(&mut world, from);
     let links: usize = degrees(&world).iter().sum();
@@ -185,6 +188,27 @@ fn half_of_all_crash_at_once_and_the_rest_hears_everything_again() {
     for peer in world.peers() {
         assert!(!world.topology(peer).expect("there").base.active().iter().any(dead));
     }
+    assert!(world.blamed().is_empty(), "{:?}", world.blamed());
+}
+
+/// Four of five fail at once: use alone brings nearly all survivors together again, and repair the rest.
+#[test]
+fn four_of_five_fail_and_the_survivors_find_each_other_by_what_they_send() {
+    let mut world = Net::new(Options { keep: Keep::Tallies, ..Options::seeded(19) });
+    let peers = world.ideal(&Terms::default(), &Config::default(), 1000).expect("it can");
+    world.run_for(2 * SECOND);
+    broadcasts(&mut world, &Terms::default().name, &Broadcasts { count: 3, ..Broadcasts::default() });
+    let failure = Failure { share: 0.8, quiet: 90 * SECOND };
+    let measured = windows(&mut world, &failure, |world| {
+        let plan = Broadcasts { count: 40, warmup: 0, ..Broadcasts::default() };
+        Window { lookups: None, broadcast: Some(broadcasts(world, &Terms::default().name, &plan)) }
+    });
+    assert_eq!(world.alive(), peers.len() / 5);
+    let [before, after] =
+        [measured.before_repair, measured.after_repair].map(|window| window.unwrap().broadcast.unwrap());
+    assert!(before.reliability_first < 0.5, "{before:?}");
+    assert!(before.reliability > 0.8, "{before:?}");
+    assert!(after.reliability >= 0.998, "{after:?}");
     assert!(world.blamed().is_empty(), "{:?}", world.blamed());
 }
 

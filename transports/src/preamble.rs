@@ -42,6 +42,11 @@ impl Purpose {
 mod tests {
     use super::*;
 
+    #[test]
+    fn purposes_keep_their_numbers() {
+        assert_eq!([Purpose::Control, Purpose::Bulk].map(Purpose::byte), [1, 2]);
+    }
+
     #[tokio::test]
     async fn only_known_purposes_are_read() {
         for byte in 0..=u8::MAX {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::desk::Desk;
 use super::io::{Failure, Outcome, Output};
+use super::rtt::Rtt;
 use super::turn::Todo;
 use crate::topology::Topology;
 use crate::topology::context::Host as _;
@@ -107,9 +108,12 @@ impl<T: Topology> Desk<'_, T> {
     /// How long a peer may take, from what was measured; the dial comes on top where there is no session.
     pub(super) fn timeout(&self, to: &Guid) -> Duration {
         let slot = self.slot();
-        let known = self.node.peers.get(to);
-        let rto = known.map_or(super::rtt::INITIAL_RTO, |p| p.rtt.timeout());
-        if known.is_some_and(|p| p.carries(slot)) { rto } else { rto + self.node.settings.dial_timeout }
+        let rto = self.node.peers.rtt(to).map_or(super::rtt::INITIAL_RTO, Rtt::timeout);
+        if self.node.peers.get(to).is_some_and(|p| p.carries(slot)) {
+            rto
+        } else {
+            rto + self.node.settings.dial_timeout
+        }
     }
 
     /// Takes the question an answer belongs to, if `from` was asked it. What this node finds out by itself needs not
@@ -143,9 +147,10 @@ impl<T: Topology> Desk<'_, T> {
     fn tell_facts(&mut self, from: Guid) {
         let slot = self.slot();
         let Some(peer) = self.node.peers.get_mut(&from) else { return };
-        let Some(rtt) = peer.rtt.smoothed() else { return };
+        let Some(rtt) = peer.rtt.micros() else { return };
         let lanes = peer.overlay(slot).map_or(0, |o| o.required | o.cached | o.theirs) & self.state.lanes;
-        if rtt <= peer.told_rtt * 3 / 2 && rtt >= peer.told_rtt * 2 / 3 || lanes == 0 {
+        let (two, three) = (u64::from(rtt) * 2, u64::from(peer.told_rtt) * 3);
+        if two <= three && u64::from(rtt) * 3 >= u64::from(peer.told_rtt) * 2 || lanes == 0 {
             return;
         }
         peer.told_rtt = rtt;
@@ -158,8 +163,8 @@ impl<T: Topology> Desk<'_, T> {
         let Some(Pending { waits, peer, .. }) = self.forget(id) else { return };
         if why == Failure::Timeout {
             self.state.metrics.timeouts += 1;
-            if let Some(peer) = peer.and_then(|p| self.node.peers.get_mut(&p)) {
-                peer.rtt.timed_out();
+            if let Some(rtt) = peer.and_then(|p| self.node.peers.rtt_mut(&p)) {
+                rtt.timed_out();
             }
         }
         let slot = self.slot();
@@ -188,6 +193,21 @@ impl<T: Topology> Desk<'_, T> {
     pub(super) fn unanswered_by(&mut self, peer: &Guid) {
         for id in self.state.questions.of(peer) {
             self.unanswered(id, Failure::PeerGone);
+        }
+    }
+
+    /// A peer hung up, and may never have read what was on its way: what can be asked again without harm is.
+    pub(super) fn unheard_by(&mut self, peer: &Guid) {
+        let slot = self.slot();
+        for id in self.state.questions.of(peer) {
+            if let Some(&Pending { waits: Waits::Find { lookup }, .. }) = self.state.questions.get(id)
+                && self.state.lookups.get_mut(&lookup).is_some_and(|lookup| lookup.asks_again(peer))
+            {
+                self.forget(id);
+                self.ws.todo.push_back(Todo::Step { slot, lookup, answer: None, from: None });
+            } else {
+                self.unanswered(id, Failure::PeerGone);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use super::calls::{Kind, Waits};
 use super::io::{Class, Dialer, Output, Watch};
 use super::lookup::Asker;
 use super::peers::{APPLICATION, Link};
+use super::rtt::Rtt;
 use super::state::{NodeState, OverlayTimer, State};
 use super::turn::Todo;
 use super::{Slot, Workspace};
@@ -158,7 +159,7 @@ impl<T: Topology> Desk<'_, T> {
             return;
         }
         let limit = self.node.settings.peers;
-        if hold.is_none() && self.node.peers.find(&peer).is_none() {
+        if hold.is_none() && !self.node.peers.knows(&peer) {
             return;
         }
         let Some(entry) = self.node.peers.entry(peer, limit) else {
@@ -380,7 +381,7 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
             _ => Reachability::Unknown,
         };
         Facts {
-            rtt: known.and_then(|p| p.rtt.smoothed()),
+            rtt: self.node.peers.rtt(peer).and_then(Rtt::smoothed),
             rate: known.and_then(|p| p.flow.rate()),
             reachability,
             protocol: known.and_then(|p| p.overlay(self.state.slot)).map_or(0, |o| o.protocol.into()),

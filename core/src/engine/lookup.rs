@@ -68,6 +68,8 @@ struct Candidate {
     depth: u32,
     path: usize,
     state: Bytes,
+    /// It closed an idle session while the question was on its way.
+    hung_up: bool,
 }
 
 /// One lookup under way.
@@ -98,6 +100,14 @@ pub(super) struct Lookup<T: Topology> {
 impl<T: Topology> Lookup<T> {
     pub(super) fn asker(&self) -> &Asker {
         &self.asker
+    }
+
+    /// Whether a peer that hung up on a question is to be asked again: once, since hanging up is no sign of death.
+    pub(super) fn asks_again(&mut self, peer: &Guid) -> bool {
+        let asked = |c: &&mut Candidate| c.peer == *peer && c.progress == Progress::Asked && !c.hung_up;
+        let Some(candidate) = self.candidates.iter_mut().find(asked) else { return false };
+        (candidate.progress, candidate.hung_up) = (Progress::Fresh, true);
+        true
     }
 
     /// How many questions are on the way.
@@ -151,7 +161,7 @@ impl<T: Topology> Desk<'_, T> {
             via,
             timer,
         };
-        self.state.lookups.insert(id, lookup);
+        self.state.lookups.insert(id, Box::new(lookup));
         match self.state.settings.lookup {
             Mode::Iterative => self.begin_iterative(topology, id),
             Mode::Recursive | Mode::Semi => {
@@ -162,7 +172,7 @@ impl<T: Topology> Desk<'_, T> {
         }
     }
 
-    /// Goes on: an answer came, or `None` when none will.
+    /// Goes on: an answer came, or `None` when none will, or when somebody is to be asked again.
     pub(super) fn step_lookup(&mut self, topology: &mut T, id: u32, answer: Option<Body<T>>, from: Option<Guid>) {
         if !self.state.lookups.contains_key(&id) {
             return;
@@ -171,6 +181,7 @@ impl<T: Topology> Desk<'_, T> {
             Some(Body::Next { verdict, peers, state, .. }) => self.next(topology, id, from, (verdict, peers, state)),
             Some(Body::Answer { hops, answer: Answer::Found { peers }, .. }) => self.found(id, peers, hops),
             Some(_) => self.try_again(topology, id),
+            None if from.is_none() && self.state.settings.lookup == Mode::Iterative => self.go_on(id),
             None if self.state.settings.lookup == Mode::Iterative => self.silent(id, from),
             None => {
                 if let Some(lookup) = self.state.lookups.get_mut(&id) {
@@ -179,6 +190,10 @@ impl<T: Topology> Desk<'_, T> {
                 self.try_again(topology, id);
             }
         }
+    }
+
+    fn take_lookup(&mut self, id: u32) -> Option<Lookup<T>> {
+        self.state.lookups.remove(&id).map(|lookup| *lookup)
     }
 
     // Recursive and semi-recursive.
@@ -233,7 +248,7 @@ impl<T: Topology> Desk<'_, T> {
 
     fn no_more_tries(&mut self, id: u32) {
         if self.state.lookups.get(&id).is_some_and(|l| l.awaited == 0)
-            && let Some(lookup) = self.state.lookups.remove(&id)
+            && let Some(lookup) = self.take_lookup(id)
         {
             let why = if lookup.timeouts > 0 { Failure::Timeout } else { Failure::Unreachable };
             self.end_lookup(lookup, None, Vec::new(), 0, why);
@@ -241,7 +256,7 @@ impl<T: Topology> Desk<'_, T> {
     }
 
     fn found(&mut self, id: u32, peers: Vec<Guid>, hops: u8) {
-        if let Some(lookup) = self.state.lookups.remove(&id) {
+        if let Some(lookup) = self.take_lookup(id) {
             let owner = peers.first().copied();
             self.end_lookup(lookup, owner, peers, hops.into(), Failure::Unreachable);
         }
@@ -288,15 +303,24 @@ impl<T: Topology> Desk<'_, T> {
         let teller = from.and_then(|from| lookup.candidates.iter().find(|c| c.peer == from));
         let (depth, path) = teller.map_or((0, None), |c| (c.depth + 1, Some(c.path)));
         let paths = lookup.ended.len();
-        let mut fresh = Vec::new();
+        let mut fresh: Vec<Candidate> = Vec::new();
         for (at, peer) in peers.into_iter().enumerate() {
-            let known = lookup.candidates.iter().any(|c| c.peer == peer);
+            // A liar may name one peer many times in one answer, too.
+            let known = lookup.candidates.iter().chain(&fresh).any(|c| c.peer == peer);
             if known || lookup.candidates.len() + fresh.len() >= MAX_CANDIDATES || peer == me && from.is_some() {
                 continue;
             }
             let distance = if lookup.breadth > 1 { topology.distance(&lookup.to, peer) } else { Distance::ZERO };
             let path = path.unwrap_or(at % paths);
-            fresh.push(Candidate { peer, distance, progress: Progress::Fresh, depth, path, state: state.clone() });
+            fresh.push(Candidate {
+                peer,
+                distance,
+                progress: Progress::Fresh,
+                depth,
+                path,
+                state: state.clone(),
+                hung_up: false,
+            });
         }
         if lookup.breadth > 1 {
             lookup.candidates.extend(fresh);
@@ -374,7 +398,7 @@ impl<T: Topology> Desk<'_, T> {
             let (state, to) = (candidate.state.clone(), Box::new(to.clone()));
             self.ask(peer, Waits::Find { lookup: id }, None, Bytes::new(), |id| Body::Find { id, lane, n, to, state });
         }
-        if done && let Some(lookup) = self.state.lookups.remove(&id) {
+        if done && let Some(lookup) = self.take_lookup(id) {
             self.end_iterative(lookup);
         }
     }
@@ -426,14 +450,14 @@ impl<T: Topology> Desk<'_, T> {
 
     /// Ends a lookup whatever it waits for.
     pub(super) fn abandon_lookup(&mut self, id: u32, why: Failure) {
-        if let Some(lookup) = self.state.lookups.remove(&id) {
+        if let Some(lookup) = self.take_lookup(id) {
             self.end_lookup(lookup, None, Vec::new(), 0, why);
         }
     }
 
     /// A lookup took too long: what is known so far is its end.
     pub(super) fn lookup_overdue(&mut self, id: u32) {
-        let Some(lookup) = self.state.lookups.remove(&id) else { return };
+        let Some(lookup) = self.take_lookup(id) else { return };
         if self.state.settings.lookup == Mode::Iterative {
             self.end_iterative(lookup);
         } else {

@@ -1,8 +1,9 @@
 //! The peers a node knows of: sessions, dials, and who holds which link.
 
 use core::cell::Cell;
+use core::hash::BuildHasher as _;
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use super::Slot;
 use super::hash::Seeded;
@@ -54,7 +55,8 @@ pub(super) struct Standby<T: Topology> {
 pub(super) struct Flow {
     since: Time,
     bytes: u32,
-    rate: Option<u64>,
+    /// In bytes a second; 0 until it is known.
+    rate: u32,
 }
 
 impl Flow {
@@ -63,13 +65,15 @@ impl Flow {
         self.bytes = self.bytes.saturating_add(bytes);
         let span = now.since(self.since);
         if span >= core::time::Duration::from_secs(1) {
-            self.rate = (self.since > Time::ZERO).then(|| (f64::from(self.bytes) / span.as_secs_f64()) as u64);
+            if self.since > Time::ZERO {
+                self.rate = (f64::from(self.bytes) / span.as_secs_f64()) as u32;
+            }
             (self.since, self.bytes) = (now, 0);
         }
     }
 
     pub(super) fn rate(&self) -> Option<u64> {
-        self.rate
+        (self.rate > 0).then_some(self.rate.into())
     }
 }
 
@@ -161,8 +165,8 @@ pub(super) struct Peer<T: Topology> {
     /// Bytes in the driver's queue of the open wire.
     pub(super) queued: usize,
     pub(super) rtt: Rtt,
-    /// The round-trip time topologies were last told of.
-    pub(super) told_rtt: core::time::Duration,
+    /// The round-trip time topologies were last told of, in microseconds.
+    pub(super) told_rtt: u32,
     pub(super) flow: Flow,
     pub(super) faults: u32,
     pub(super) used: Time,
@@ -176,8 +180,8 @@ pub(super) struct Peer<T: Topology> {
     /// How often in a row it hung up on a session that is required here.
     pub(super) redials: u8,
     /// Offers on the way: nonce and the overlays offered or accepted, in order.
-    pub(super) offer: Option<(u64, Vec<Slot>)>,
-    pub(super) accepted: Option<(u64, Vec<Slot>)>,
+    pub(super) offer: Option<Box<(u64, Vec<Slot>)>>,
+    pub(super) accepted: Option<Box<(u64, Vec<Slot>)>>,
     pub(super) offers: u32,
     /// Whether an overlay was attached during the first one.
     pub(super) owes_offer: bool,
@@ -189,6 +193,34 @@ pub(super) struct Peer<T: Topology> {
 }
 
 impl<T: Topology> Peer<T> {
+    fn new(guid: Guid) -> Self {
+        Self {
+            guid,
+            link: Link::None,
+            standby: None,
+            overlays: Vec::new(),
+            waiting: Waiting::new(),
+            queued: 0,
+            rtt: Rtt::default(),
+            told_rtt: 0,
+            flow: Flow::default(),
+            faults: 0,
+            used: Time::ZERO,
+            heard: Time::ZERO,
+            timer: None,
+            dials: 0,
+            awaits: Time::ZERO,
+            redials: 0,
+            offer: None,
+            accepted: None,
+            offers: 0,
+            owes_offer: false,
+            offered: Time::ZERO,
+            told: Vec::new(),
+            told_at: 0,
+        }
+    }
+
     pub(super) fn overlay(&self, slot: Slot) -> Option<&PeerOverlay> {
         self.overlays.iter().find(|o| o.slot == slot)
     }
@@ -199,6 +231,8 @@ impl<T: Topology> Peer<T> {
 
     pub(super) fn overlay_entry(&mut self, slot: Slot) -> &mut PeerOverlay {
         let at = self.overlays.iter().position(|o| o.slot == slot).unwrap_or_else(|| {
+            // One by one: most peers are met in one overlay only.
+            self.overlays.reserve_exact(1);
             self.overlays.push(PeerOverlay::new(slot));
             self.overlays.len() - 1
         });
@@ -234,6 +268,17 @@ impl<T: Topology> Peer<T> {
         !self.waiting.is_empty() || self.overlays.iter().any(|o| o.required | o.cached | o.up != 0)
     }
 
+    /// Whether there is nothing to remember but who has it cached.
+    fn rests(&self) -> bool {
+        let rests = |o: &PeerOverlay| o.required | o.theirs | o.up == 0 && !o.agreed && !o.refused;
+        self.dials == 0 && !self.settling() && self.overlays.iter().all(rests)
+    }
+
+    fn bytes(&self) -> usize {
+        let overlays = self.overlays.capacity() * size_of::<PeerOverlay>();
+        size_of::<Self>() + overlays + self.told.capacity() * size_of::<u32>() + self.waiting.bytes()
+    }
+
     /// Notes that the peer is told of `guid`; `false` if it was before.
     pub(super) fn tell(&mut self, guid: &Guid) -> bool {
         let print = u32::from_le_bytes([guid.0[0], guid.0[1], guid.0[2], guid.0[3]]);
@@ -255,99 +300,200 @@ impl<T: Topology> Peer<T> {
     }
 }
 
+/// What is kept of a peer while no session with it is open, under way or needed: a topology may have hundreds of such
+/// peers at hand.
+#[derive(Debug)]
+struct Resting {
+    guid: Guid,
+    /// The overlay that has it cached, and on which lanes. It is hardly ever more than one.
+    slot: Slot,
+    cached: u32,
+    more: Option<Box<More>>,
+}
+
+/// What most resting peers do not have.
+#[derive(Debug)]
+struct More {
+    rtt: Rtt,
+    faults: u32,
+    redials: u8,
+    /// Other overlays that have it cached.
+    cached: Box<[(Slot, u32)]>,
+}
+
+impl Resting {
+    fn of<T: Topology>(peer: &Peer<T>) -> Self {
+        let Peer { guid, rtt, faults, redials, ref overlays, .. } = *peer;
+        let mut cached = overlays.iter().map(|o| (o.slot, o.cached));
+        let (slot, lanes) = cached.next().unwrap_or_default();
+        let cached: Box<[_]> = cached.collect();
+        let more = rtt.micros().is_some() || faults > 0 || redials > 0 || !cached.is_empty();
+        let more = more.then(|| Box::new(More { rtt, faults, redials, cached }));
+        Self { guid, slot, cached: lanes, more }
+    }
+
+    fn wake<T: Topology>(self) -> Peer<T> {
+        let overlay = |slot, cached| PeerOverlay { cached, ..PeerOverlay::new(slot) };
+        // Of its own size: a vector that grows makes room for four.
+        let mut overlays = Vec::from([overlay(self.slot, self.cached)]);
+        let known = Peer::new(self.guid);
+        let Some(more) = self.more else { return Peer { overlays, ..known } };
+        let More { rtt, faults, redials, cached } = *more;
+        overlays.extend(cached.into_iter().map(|(slot, cached)| overlay(slot, cached)));
+        Peer { rtt, faults, redials, overlays, ..known }
+    }
+}
+
+/// A place in the table.
+#[derive(Debug)]
+enum Entry<T: Topology> {
+    Free,
+    Resting(Resting),
+    Awake(Box<Peer<T>>),
+}
+
+impl<T: Topology> Entry<T> {
+    fn guid(&self) -> Option<&Guid> {
+        match self {
+            Self::Free => None,
+            Self::Resting(resting) => Some(&resting.guid),
+            Self::Awake(peer) => Some(&peer.guid),
+        }
+    }
+
+    fn awake(&self) -> Option<&Peer<T>> {
+        if let Self::Awake(peer) = self { Some(peer) } else { None }
+    }
+
+    fn awake_mut(&mut self) -> Option<&mut Peer<T>> {
+        if let Self::Awake(peer) = self { Some(peer) } else { None }
+    }
+
+    /// The peer, with all that belongs to a session.
+    fn wake(&mut self) -> Option<&mut Peer<T>> {
+        if let Self::Resting(_) = self
+            && let Self::Resting(resting) = core::mem::replace(self, Self::Free)
+        {
+            *self = Self::Awake(Box::new(resting.wake()));
+        }
+        self.awake_mut()
+    }
+}
+
 /// The table of peers. Looked up by hash, walked in the order they came.
 #[derive(Debug)]
 pub(super) struct Peers<T: Topology> {
-    index: HashMap<Guid, PeerIx, Seeded>,
-    table: Vec<Option<Peer<T>>>,
+    index: HashTable<PeerIx>,
+    hash: Seeded,
+    table: Vec<Entry<T>>,
     free: Vec<PeerIx>,
-    /// Whom [`find`](Self::find) found last.
-    recent: Cell<PeerIx>,
+    /// Whom [`find`](Self::find) found last, and where.
+    recent: Cell<Option<(Guid, PeerIx)>>,
     pub(super) open: usize,
 }
 
 impl<T: Topology> Peers<T> {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            index: HashMap::with_hasher(Seeded(seed)),
+            index: HashTable::new(),
+            hash: Seeded(seed),
             table: Vec::new(),
             free: Vec::new(),
-            recent: Cell::new(0),
+            recent: Cell::new(None),
             open: 0,
         }
     }
 
     pub(super) fn find(&self, guid: &Guid) -> Option<PeerIx> {
         // One input concerns one peer, and inputs come in runs: mostly it is the one that was looked for last.
-        let recent = self.recent.get();
-        if self.table.get(recent as usize).is_some_and(|peer| peer.as_ref().is_some_and(|p| p.guid == *guid)) {
-            return Some(recent);
+        if let Some((recent, at)) = self.recent.get()
+            && recent == *guid
+        {
+            return Some(at);
         }
-        let found = self.index.get(guid).copied()?;
-        self.recent.set(found);
+        let found = *self.index.find(self.hash.hash_one(guid), |&at| self.table[at as usize].guid() == Some(guid))?;
+        self.recent.set(Some((*guid, found)));
         Some(found)
     }
 
-    pub(super) fn get(&self, guid: &Guid) -> Option<&Peer<T>> {
-        self.table[self.find(guid)? as usize].as_ref()
+    pub(super) fn guid(&self, at: PeerIx) -> Option<Guid> {
+        self.table.get(at as usize)?.guid().copied()
     }
 
+    pub(super) fn knows(&self, guid: &Guid) -> bool {
+        self.find(guid).is_some()
+    }
+
+    /// A peer that is awake: a session is open or under way, or somebody is at it just now.
+    pub(super) fn get(&self, guid: &Guid) -> Option<&Peer<T>> {
+        self.table[self.find(guid)? as usize].awake()
+    }
+
+    /// As [`get`](Self::get).
     pub(super) fn get_mut(&mut self, guid: &Guid) -> Option<&mut Peer<T>> {
         let at = self.find(guid)?;
-        self.table[at as usize].as_mut()
+        self.table[at as usize].awake_mut()
     }
 
-    /// The peer, made known if there is room for one more.
+    /// What was measured of a peer, awake or not.
+    pub(super) fn rtt(&self, guid: &Guid) -> Option<&Rtt> {
+        match &self.table[self.find(guid)? as usize] {
+            Entry::Free => None,
+            Entry::Resting(resting) => resting.more.as_ref().map(|more| &more.rtt),
+            Entry::Awake(peer) => Some(&peer.rtt),
+        }
+    }
+
+    /// As [`rtt`](Self::rtt).
+    pub(super) fn rtt_mut(&mut self, guid: &Guid) -> Option<&mut Rtt> {
+        let at = self.find(guid)?;
+        match &mut self.table[at as usize] {
+            Entry::Free => None,
+            Entry::Resting(resting) => resting.more.as_mut().map(|more| &mut more.rtt),
+            Entry::Awake(peer) => Some(&mut peer.rtt),
+        }
+    }
+
+    /// A peer that is known, awake from now on until it is [tidied](Self::tidy) away.
+    pub(super) fn wake(&mut self, guid: &Guid) -> Option<&mut Peer<T>> {
+        let at = self.find(guid)?;
+        self.table[at as usize].wake()
+    }
+
+    /// The peer, made known if there is room for one more, and awake.
     pub(super) fn entry(&mut self, guid: Guid, limit: usize) -> Option<&mut Peer<T>> {
         if let Some(at) = self.find(&guid) {
-            return self.table[at as usize].as_mut();
+            return self.table[at as usize].wake();
         }
-        if self.index.len() >= limit {
+        if self.len() >= limit {
             return None;
         }
-        let peer = Peer {
-            guid,
-            link: Link::None,
-            standby: None,
-            overlays: Vec::new(),
-            waiting: Waiting::new(),
-            queued: 0,
-            rtt: Rtt::default(),
-            told_rtt: core::time::Duration::ZERO,
-            flow: Flow::default(),
-            faults: 0,
-            used: Time::ZERO,
-            heard: Time::ZERO,
-            timer: None,
-            dials: 0,
-            awaits: Time::ZERO,
-            redials: 0,
-            offer: None,
-            accepted: None,
-            offers: 0,
-            owes_offer: false,
-            offered: Time::ZERO,
-            told: Vec::new(),
-            told_at: 0,
-        };
         let at = self.free.pop().unwrap_or_else(|| {
-            self.table.push(None);
+            self.table.push(Entry::Free);
             (self.table.len() - 1) as PeerIx
         });
-        self.index.insert(guid, at);
-        self.table[at as usize].insert(peer).into()
+        self.table[at as usize] = Entry::Awake(Box::new(Peer::new(guid)));
+        let (hash, table) = (self.hash, &self.table);
+        self.index.insert_unique(hash.hash_one(guid), at, |&at| {
+            table[at as usize].guid().map_or(0, |guid| hash.hash_one(guid))
+        });
+        self.table[at as usize].awake_mut()
     }
 
-    /// Forgets a peer nobody has to do with.
+    /// Lets a peer rest that has no session and needs none, and forgets one nobody has to do with.
     pub(super) fn tidy(&mut self, guid: &Guid) {
         let Some(at) = self.find(guid) else { return };
-        let Some(peer) = self.table[at as usize].as_mut() else { return };
+        let Entry::Awake(peer) = &mut self.table[at as usize] else { return };
         peer.overlays.retain(|o| !o.unused());
-        let idle = matches!(peer.link, Link::None) && peer.standby.is_none();
-        if idle && peer.overlays.is_empty() && peer.waiting.is_empty() {
-            self.table[at as usize] = None;
-            self.index.remove(guid);
+        let idle = matches!(peer.link, Link::None) && peer.standby.is_none() && peer.waiting.is_empty();
+        if idle && peer.overlays.is_empty() {
+            let found = self.index.find_entry(self.hash.hash_one(guid), |&entry| entry == at);
+            found.map(hashbrown::hash_table::OccupiedEntry::remove).ok();
+            self.table[at as usize] = Entry::Free;
             self.free.push(at);
+            self.recent.set(None);
+        } else if idle && peer.rests() {
+            self.table[at as usize] = Entry::Resting(Resting::of(peer));
         }
     }
 
@@ -355,20 +501,19 @@ impl<T: Topology> Peers<T> {
         self.index.len()
     }
 
+    /// Those that are awake.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Peer<T>> {
-        self.table.iter().flatten()
+        self.table.iter().filter_map(Entry::awake)
     }
 
+    /// All that are known, awake or not.
     pub(super) fn guids(&self) -> Vec<Guid> {
-        self.iter().map(|peer| peer.guid).collect()
+        self.table.iter().filter_map(Entry::guid).copied().collect()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let peers: usize = self
-            .iter()
-            .map(|p| p.overlays.capacity() * size_of::<PeerOverlay>() + p.told.capacity() * 4 + p.waiting.bytes())
-            .sum();
-        peers + self.table.capacity() * size_of::<Option<Peer<T>>>() + self.index.capacity() * 40
+        let awake: usize = self.iter().map(Peer::bytes).sum();
+        awake + self.table.capacity() * size_of::<Entry<T>>() + self.index.allocation_size()
     }
 }
 

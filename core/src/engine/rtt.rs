@@ -41,7 +41,12 @@ impl Rtt {
     /// The smoothed time, once measured.
     #[must_use]
     pub fn smoothed(&self) -> Option<Duration> {
-        (self.smoothed > 0).then(|| Duration::from_micros(self.smoothed.into()))
+        self.micros().map(|micros| Duration::from_micros(micros.into()))
+    }
+
+    /// As [`smoothed`](Self::smoothed), in microseconds.
+    pub(super) fn micros(&self) -> Option<u32> {
+        (self.smoothed > 0).then_some(self.smoothed)
     }
 
     /// How long to wait for an answer.

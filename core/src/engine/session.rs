@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::Slot;
 use super::Workspace;
 use super::desk::{Desk, dial};
-use super::io::{Class, ConnId, Output};
+use super::io::{Class, ConnId, Output, Watch};
 use super::peers::{Link, PeerOverlay, lanes};
 use super::turn::{Todo, Turn};
 use crate::Guid;
@@ -69,8 +69,7 @@ impl<T: Topology> Turn<'_, T> {
             overlay.received = overlay.received.saturating_add(frame.charge());
             // One frame may go over, since a sender with nothing on the way may send one of any size.
             if overlay.received > self.node.settings.credit_bytes.saturating_add(crate::wire::MAX_FRAME_BYTES as u32) {
-                self.ws.todo.push_back(Todo::Fault { peer: guid });
-                return self.drop_peer(guid);
+                return self.drop_peer(guid, "more than its credit");
             }
         }
         match frame.body {
@@ -101,7 +100,7 @@ impl<T: Topology> Turn<'_, T> {
                 continue;
             }
             if self.ws.book.learn(contact, now).is_err() {
-                self.ws.todo.push_back(Todo::Fault { peer: guid });
+                self.accuse(guid, "a forged contact of its own");
             }
             // Checked now, so that nothing drives it out that was not.
             let _ = self.ws.book.to_tell(&guid, now);
@@ -113,15 +112,16 @@ impl<T: Topology> Turn<'_, T> {
             Body::Goodbye(why) => self.goodbye(guid, why),
             Body::Ping { id } => self.say(guid, Body::Pong { id }),
             Body::Pong { .. } => {}
-            _ => self.ws.todo.push_back(Todo::Fault { peer: guid }),
+            _ => self.accuse(guid, "a frame that no session has"),
         }
     }
 
     /// This node leaves an overlay: the peer is told, and the session stays for the others.
     pub(super) fn leave_with(&mut self, slot: Slot, guid: Guid) {
+        self.node.peers.wake(&guid);
         let Some((_, mut desk)) = self.open(slot) else { return };
         // A peer that was told of the overlay a moment ago may believe that it is shared now.
-        let told = |p: &super::peers::Peer<T>| p.accepted.as_ref().is_some_and(|(_, slots)| slots.contains(&slot));
+        let told = |p: &super::peers::Peer<T>| p.accepted.as_ref().is_some_and(|accept| accept.1.contains(&slot));
         let peer = desk.node.peers.get(&guid).filter(|p| p.carries(slot) || told(p));
         if let Some(Link::Open(wire)) = peer.map(|p| p.link) {
             let frame =
@@ -209,6 +209,11 @@ impl<T: Topology> Turn<'_, T> {
         if let Some(Link::Open(wire)) = self.node.peers.get(&guid).map(|p| p.link) {
             self.close(guid, wire.conn, Goodbye::Leaving);
         }
+        self.end_closed(guid, why);
+    }
+
+    /// The same, once its wire is closed.
+    fn end_closed(&mut self, guid: Guid, why: Down) {
         let slots = self.slots();
         slots.into_iter().for_each(|slot| self.gone(slot, guid, why));
         self.end_wire(guid);
@@ -256,12 +261,36 @@ impl<T: Topology> Turn<'_, T> {
         }
     }
 
-    /// A peer that broke the rules is dropped, and every wire to it.
-    pub(super) fn drop_peer(&mut self, guid: Guid) {
+    /// A peer that broke a rule for which there is no second chance is dropped; every overlay the two share is told.
+    pub(super) fn drop_peer(&mut self, guid: Guid, why: &'static str) {
+        self.tell_watchers(guid, why);
+        self.drop_accused(guid);
+    }
+
+    /// A peer whose faults were told already is dropped, and every wire to it.
+    pub(super) fn drop_accused(&mut self, guid: Guid) {
         self.drop_standby(guid, Goodbye::Misbehaved);
-        if self.is_open(&guid) {
+        if let Some(Link::Open(wire)) = self.node.peers.get(&guid).map(|p| p.link) {
+            self.node.dropped += 1;
             self.say(guid, Body::Goodbye(Goodbye::Misbehaved));
-            self.end_session(guid, Down::Lost);
+            self.close(guid, wire.conn, Goodbye::Misbehaved);
+            self.end_closed(guid, Down::Lost);
+        }
+    }
+
+    /// A peer broke a rule of the session itself: that counts against it, and every overlay the two share is told.
+    fn accuse(&mut self, guid: Guid, why: &'static str) {
+        self.tell_watchers(guid, why);
+        self.ws.todo.push_back(Todo::Fault { peer: guid });
+    }
+
+    fn tell_watchers(&mut self, guid: Guid, why: &'static str) {
+        for slot in self.slots() {
+            let Some((_, mut desk)) = self.open(slot) else { continue };
+            if desk.node.peers.get(&guid).is_some_and(|p| p.carries(slot)) {
+                desk.state.metrics.faults += 1;
+                desk.watch(Watch::Blamed { peer: guid, why });
+            }
         }
     }
 
@@ -270,7 +299,7 @@ impl<T: Topology> Turn<'_, T> {
         let Some(peer) = self.node.peers.get(&guid) else { return };
         let aside = peer.standby.as_ref().is_some_and(|s| s.wire.conn == conn);
         if aside || matches!(peer.link, Link::Open(wire) if wire.conn == conn) {
-            self.drop_peer(guid);
+            self.drop_peer(guid, "bytes that are no frame");
         }
     }
 
@@ -291,7 +320,7 @@ impl<T: Topology> Desk<'_, T> {
     /// After a wire was closed on purpose: questions on the way are lost, lanes are told nothing.
     fn settle_after_close(&mut self, guid: Guid) {
         let slot = self.slot();
-        self.unanswered_by(&guid);
+        self.unheard_by(&guid);
         let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) else { return };
         // Lanes that only the peer held are down now; those this node holds stay up and dial again in silence.
         let gone = overlay.up & !overlay.required;

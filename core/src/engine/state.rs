@@ -7,10 +7,11 @@ use std::sync::Arc;
 use rand_core::SeedableRng;
 
 use super::cast::Casts;
+use super::held::PARKED;
 use super::io::Attach;
 use super::lookup::Lookup;
 use super::metrics::{Metrics, PeerInfo};
-use super::peers::{Link, Peers};
+use super::peers::{Link, PeerIx, Peers};
 use super::questions::Questions;
 use super::records::Records;
 use super::timers::{Handle, Timers};
@@ -34,9 +35,11 @@ pub(super) struct NodeState<T: Topology> {
     pub(super) seed: [u8; 32],
     pub(super) peers: Peers<T>,
     /// When something is due with a peer.
-    pub(super) timers: Timers<Guid>,
+    pub(super) timers: Timers<PeerIx>,
     pub(super) tickets: u64,
     pub(super) nonces: u64,
+    /// How many peers were dropped because they broke rules.
+    pub(super) dropped: u64,
     pub(super) reachability: Reachability,
 }
 
@@ -60,18 +63,20 @@ impl<T: Topology> NodeState<T> {
             timers: Timers::new(),
             tickets: 0,
             nonces: 0,
+            dropped: 0,
             reachability: Reachability::default(),
         }
     }
 
     /// Sees to it that what is due with a peer is looked at in time. A timer that is early does no harm.
     pub(super) fn arm(&mut self, guid: &Guid) {
+        let Some(ix) = self.peers.find(guid) else { return };
         let Some(peer) = self.peers.get_mut(guid) else { return };
         let Some(at) = super::session::due(peer, &self.settings) else { return };
         if peer.timer.is_some_and(|(earlier, _)| earlier <= at) {
             return;
         }
-        if let Some(old) = peer.timer.replace(self.timers.push(at, *guid)) {
+        if let Some(old) = peer.timer.replace(self.timers.push(at, ix)) {
             self.timers.remove(old);
         }
     }
@@ -125,16 +130,18 @@ pub(super) struct State<T: Topology> {
     /// The lanes this topology has; a peer's claims to others are ignored.
     pub(super) lanes: u32,
     pub(super) standing: Standing,
-    pub(super) grant: Option<Grant>,
+    pub(super) grant: Option<Box<Grant>>,
     pub(super) settings: settings::Overlay,
     pub(super) epoch: u8,
     pub(super) rng: Rng,
     pub(super) timers: Timers<OverlayTimer<T::Timer>>,
     pub(super) set: BTreeMap<T::Timer, Handle>,
+    /// Since when periodic timers are held; the far end of time if they are not.
+    pub(super) held: Time,
     pub(super) questions: Questions,
     /// What the application asked the topology, and under which number it waits.
     pub(super) asks: BTreeMap<Ticket, u32>,
-    pub(super) lookups: BTreeMap<u32, Lookup<T>>,
+    pub(super) lookups: BTreeMap<u32, Box<Lookup<T>>>,
     pub(super) ids: u32,
     pub(super) casts: Casts,
     pub(super) records: Records,
@@ -161,12 +168,13 @@ impl<T: Topology> Overlay<T> {
             protocols: topology.protocols(),
             lanes: topology.lanes(),
             standing,
-            grant,
+            grant: grant.map(Box::new),
             settings,
             epoch,
             rng: Rng::from_seed(seed),
             timers: Timers::new(),
             set: BTreeMap::new(),
+            held: Time::MAX,
             questions: Questions::new(),
             asks: BTreeMap::new(),
             lookups: BTreeMap::new(),
@@ -199,7 +207,8 @@ impl<T: Topology> State<T> {
 
     /// When something is to be done.
     pub(super) fn next_wake(&self) -> Option<Time> {
-        [self.timers.next(), self.questions.next()].into_iter().flatten().min()
+        let timer = self.timers.next().filter(|at| *at < PARKED);
+        [timer, self.questions.next()].into_iter().flatten().min()
     }
 
     pub(super) fn is_client(&self) -> bool {
@@ -224,15 +233,15 @@ impl<T: Topology> State<T> {
             proof,
             sequence: now.0,
             expires: now.as_secs() + MEMBERSHIP_SECS,
-            grant: self.grant.clone(),
+            grant: self.grant.as_deref().cloned(),
         };
         Some(Box::new(Membership::sign(&*node.signer, &claim)))
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.timers.len() * 64
+        self.timers.bytes()
             + self.questions.bytes()
-            + self.lookups.values().map(Lookup::bytes).sum::<usize>()
+            + self.lookups.values().map(|lookup| lookup.bytes()).sum::<usize>()
             + self.casts.bytes()
             + self.records.bytes()
     }

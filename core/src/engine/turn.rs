@@ -150,7 +150,7 @@ impl<T: Topology> Turn<'_, T> {
             Todo::Undelivered { slot, peer, frame } => self.undelivered(slot, peer, frame),
             Todo::Changed { slot, change } => self.changed(slot, change),
             Todo::Fault { peer } => self.fault(peer),
-            Todo::Choked { peer } => self.drop_peer(peer),
+            Todo::Choked { peer } => self.drop_peer(peer, "it takes nothing in"),
             Todo::Command { slot, command } => self.command(slot, command),
         }
     }
@@ -201,8 +201,10 @@ impl<T: Topology> Turn<'_, T> {
     fn wake(&mut self) {
         let now = self.now;
         let mark = self.node.timers.mark();
-        while let Some((handle, peer)) = self.node.timers.pop(now, mark) {
-            self.peer_due(peer, handle);
+        while let Some((handle, at)) = self.node.timers.pop(now, mark) {
+            if let Some(peer) = self.node.peers.guid(at) {
+                self.peer_due(peer, handle);
+            }
             self.work();
         }
         for slot in self.slots() {
@@ -232,6 +234,10 @@ impl<T: Topology> Turn<'_, T> {
         let now = self.now;
         let Some((topology, mut desk)) = self.open(slot) else { return false };
         let Some((handle, timer)) = desk.state.timers.pop(now, mark) else { return false };
+        if desk.state.holds(topology, &timer) {
+            desk.state.park(handle, timer);
+            return true;
+        }
         match timer {
             OverlayTimer::Topology(timer) => {
                 if desk.state.set.get(&timer) == Some(&handle) {
@@ -354,7 +360,7 @@ impl<T: Topology> Turn<'_, T> {
         let Some(entry) = self.node.peers.get_mut(&peer) else { return };
         entry.faults += 1;
         if entry.faults >= limit {
-            self.drop_peer(peer);
+            self.drop_accused(peer);
         }
     }
 

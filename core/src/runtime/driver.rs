@@ -21,6 +21,7 @@ use crate::topology::erased::Boxed;
 use crate::topology::event::Ticket;
 use crate::topology::question::{Hold, Neighbor};
 use crate::wire;
+use crate::wire::frame::Goodbye;
 use crate::wire::frame::Status as ServiceStatus;
 use crate::{Guid, Time};
 
@@ -272,7 +273,7 @@ impl Driver {
         self.carry_out(now);
         self.flush(now);
         let stops: Vec<CancellationToken> = self.sessions.values().map(|s| s.stop.clone()).collect();
-        self.sessions.values().for_each(|s| s.out.close());
+        self.sessions.values().for_each(|s| s.out.close(Goodbye::Leaving));
         if reply.is_some() {
             let all = futures_util::future::join_all(stops.iter().map(CancellationToken::cancelled));
             let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
@@ -341,6 +342,7 @@ impl Driver {
                     sessions: self.sessions.len(),
                     overlays: self.engine.slots().count(),
                     engine_bytes: self.engine.bytes(),
+                    dropped: self.engine.dropped(),
                 };
                 let _ = reply.send(status);
             }
@@ -482,9 +484,10 @@ impl Driver {
                     None => self.engine.handle(now, Input::Undelivered { peer, frame }, &mut self.ws),
                 },
                 Output::Dial { peer } => self.dial(now, peer),
-                Output::Close { conn, .. } => {
+                Output::Close { peer, conn, why } => {
+                    tracing::debug!(peer = %peer.short(), ?why, "closes a wire");
                     if let Some(session) = self.sessions.get(&conn) {
-                        session.out.close();
+                        session.out.close(why);
                     }
                 }
                 Output::Done { ticket, outcome, .. } => {

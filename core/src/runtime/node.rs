@@ -28,6 +28,8 @@ pub struct Status {
     pub overlays: usize,
     /// About how many bytes of memory the engine keeps.
     pub engine_bytes: usize,
+    /// How many peers were dropped because they broke rules, since the node started.
+    pub dropped: u64,
 }
 
 /// Why a node cannot start.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +16,7 @@ use super::transport::{Connection, RecvStream, SendStream};
 use crate::Guid;
 use crate::engine::io::{Class, ConnId};
 use crate::topology::erased::Boxed;
+use crate::wire::frame::Goodbye;
 use crate::wire::{self, Frame};
 
 /// Payloads from this size on are written from where they are; smaller ones are copied beside their headers.
@@ -22,6 +24,10 @@ const COPY_BELOW: usize = 8 * 1024;
 /// How much an idle wire reads at once, and a busy one.
 const READ_IDLE: usize = 512;
 const READ_BUSY: usize = 64 * 1024;
+/// How long what is queued may take to be written once a wire is to be closed: 8 MiB over a slow line.
+const LINGER: Duration = Duration::from_secs(10);
+/// The same for a peer that broke the rules: it is told so if it reads, and not waited for.
+const LINGER_BAD: Duration = Duration::from_secs(1);
 /// After so many written bytes the driver is told, so that whoever was refused may go on.
 const TELL_DRAINED: u32 = 32 * 1024;
 
@@ -35,7 +41,8 @@ struct Waiting {
     expected: usize,
     charge: u32,
     drained: u32,
-    closing: bool,
+    /// How long the rest may take to be written, once the wire is to be closed.
+    closing: Option<Duration>,
 }
 
 /// The out-buffer of a wire, filled by the driver and emptied by the writer.
@@ -43,6 +50,7 @@ struct Waiting {
 pub(super) struct Out {
     waiting: Mutex<Waiting>,
     ready: Notify,
+    closed: Notify,
 }
 
 impl Out {
@@ -79,10 +87,21 @@ impl Out {
         std::mem::take(&mut self.lock().drained)
     }
 
-    /// The writer ends once everything is written.
-    pub(super) fn close(&self) {
-        self.lock().closing = true;
+    /// The writer ends once everything is written, or the peer was given time enough to read it.
+    pub(super) fn close(&self, why: Goodbye) {
+        let linger = if why == Goodbye::Misbehaved { LINGER_BAD } else { LINGER };
+        self.lock().closing.get_or_insert(linger);
+        self.closed.notify_one();
         self.ready.notify_one();
+    }
+
+    /// Ends when a wire that is to be closed has lingered long enough.
+    async fn lingered(&self, closing: Option<Duration>) {
+        if closing.is_none() {
+            self.closed.notified().await;
+        }
+        let linger = self.lock().closing.unwrap_or(LINGER);
+        tokio::time::sleep(linger).await;
     }
 }
 
@@ -165,6 +184,7 @@ async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
         let written = tokio::select! {
             written = write_all(&mut send, urgent, segments, tail) => written,
             () = wire.stop.cancelled() => return,
+            () = out.lingered(closing) => return wire.stop.cancel(),
         };
         if written.is_err() {
             return wire.stop.cancel();
@@ -177,8 +197,8 @@ async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
         if let Some(bytes) = tell {
             let _ = wire.mailbox.send(Mail::Drained { peer: wire.peer, conn: wire.conn, bytes }).await;
         }
-        if closing {
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), send.shutdown()).await;
+        if closing.is_some() {
+            let _ = tokio::time::timeout(LINGER_BAD, send.shutdown()).await;
             return wire.stop.cancel();
         }
     }

@@ -145,4 +145,15 @@ mod tests {
         assert_eq!(asked_back(&[&asked[..], &[0]].concat()), None);
         assert_eq!(asked_back(&[]), None);
     }
+
+    #[tokio::test]
+    async fn what_an_opener_says_first_stays_as_it_is() {
+        let (here, there) = tokio::io::duplex(64);
+        let mut stream = Stream { recv: Box::new(there), send: Box::new(here) };
+        write_header(&mut stream, 0x301, 0x0403_0201).await.unwrap();
+        let mut header = [0; 8];
+        stream.recv.read_exact(&mut header).await.unwrap();
+        assert_eq!(header, [1, 3, 0, 0, 1, 2, 3, 4]);
+        assert_eq!(&ask_back(7, 0x0403_0201)[..], [7, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
+    }
 }

@@ -70,6 +70,7 @@ trait Erased: Send {
     fn complete(&self, message: &mut Parcel);
     fn lanes(&self) -> u32;
     fn breadth(&self) -> usize;
+    fn periodic(&self, timer: &Bytes) -> bool;
     fn distance(&self, to: &Target<Boxed>, peer: Guid) -> Distance;
 }
 
@@ -202,6 +203,10 @@ impl<T: Topology> Erased for Shadow<T> {
         self.0.breadth()
     }
 
+    fn periodic(&self, timer: &Bytes) -> bool {
+        decode(timer).is_some_and(|timer| self.0.periodic(&timer))
+    }
+
     fn distance(&self, to: &Target<Boxed>, peer: Guid) -> Distance {
         ToBytes::<T>::inner_target(to).map_or(Distance::MAX, |to| self.0.distance(&to, peer))
     }
@@ -252,6 +257,9 @@ impl Topology for Boxed {
     }
     fn distance(&self, to: &Target<Self>, peer: Guid) -> Distance {
         self.0.distance(to, peer)
+    }
+    fn periodic(&self, timer: &Bytes) -> bool {
+        self.0.periodic(timer)
     }
     fn complete(&self, message: &mut Parcel) {
         self.0.complete(message);

@@ -300,6 +300,13 @@ impl<U: Topology, B: Topology> Topology for Layer<U, B> {
         self.upper.protocols().into_iter().flat_map(pair).collect()
     }
 
+    fn periodic(&self, timer: &Self::Timer) -> bool {
+        match timer {
+            Either::Upper(timer) => self.upper.periodic(timer),
+            Either::Base(timer) => self.base.periodic(timer),
+        }
+    }
+
     fn proof(&self) -> bytes::Bytes {
         if self.upper.powers().assigned { self.upper.proof() } else { self.base.proof() }
     }

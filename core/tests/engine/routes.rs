@@ -357,6 +357,19 @@ fn a_liar_who_makes_peers_up_costs_a_lookup_some_time_and_not_its_end() {
 }
 
 #[test]
+fn a_question_that_crosses_a_goodbye_is_asked_again() {
+    let idle = settings::Node::default().idle;
+    for early in 0..=40 {
+        let mut net = line(2, Iterative);
+        assert!(owner(&lookup(&mut net, 0).0).is_some());
+        net.run_millis(idle.as_millis() as u64 + 20 - early);
+        let (outcome, _) = lookup(&mut net, 0);
+        assert_eq!(owner(&outcome), Some(net.guids()[1]), "asked {early} ms before the end: {outcome:?}");
+        assert!(matches!(outcome, Outcome::Found { timeouts: 0, .. }), "hanging up is no time-out");
+    }
+}
+
+#[test]
 fn a_replica_set_names_nobody_twice() {
     let mut net = line(2, Recursive);
     net.passes = Box::new(|from, _, frame| {

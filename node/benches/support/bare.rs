@@ -55,6 +55,13 @@ pub(crate) enum Dialer {
     Quic(quinn::Endpoint),
 }
 
+/// A bare stream rests while the nodes are measured, and must not time out over it.
+fn patient() -> Arc<quinn::TransportConfig> {
+    let mut transport = quinn::TransportConfig::default();
+    transport.max_idle_timeout(None);
+    Arc::new(transport)
+}
+
 impl Door {
     /// Opens one on a free port of this machine. Must be called inside a runtime.
     pub(crate) async fn open(wire: Wire) -> Self {
@@ -66,7 +73,8 @@ impl Door {
             }
             Wire::Quic => {
                 let crypto = QuicServerConfig::try_from(server).expect("TLS 1.3 is offered");
-                let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+                let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+                config.transport_config(patient());
                 Self::Quic(quinn::Endpoint::server(config, loopback()).expect("a port"))
             }
         }
@@ -108,7 +116,9 @@ impl Dialer {
             Wire::Quic => {
                 let crypto = QuicClientConfig::try_from(client).expect("TLS 1.3 is offered");
                 let mut endpoint = quinn::Endpoint::client(loopback()).expect("a port");
-                endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(crypto)));
+                let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+                config.transport_config(patient());
+                endpoint.set_default_client_config(config);
                 Self::Quic(endpoint)
             }
         }

@@ -4,11 +4,14 @@ mod run;
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use polymorph::sim::Latency;
+use polymorph::sim::attack::Attack;
+use polymorph::sim::attack::damage::Service;
+use polymorph::sim::churn::{Churn, Lifetimes};
 use polymorph::sim::latency::Plane;
-use polymorph::sim::report::Report;
+use polymorph::sim::report::{Broadcast, Lookups, Report};
 use polymorph::sim::workload::Sources;
 use polymorph::topologies::catalog::{Catalog, typed};
 use serde_json::json;
@@ -28,9 +31,9 @@ pub(crate) struct Arguments {
     /// How many peers
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
     peers: usize,
-    /// Everything random follows from it
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    /// Everything random follows from it [default: POLYMORPH_SEED, or 0]
+    #[arg(long)]
+    seed: Option<u64>,
     /// How long the world runs before anything is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
     time: f64,
@@ -38,8 +41,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// constant:MS, uniform:LOW,HIGH or coords
-    #[arg(long, default_value = "constant:50")]
-    latency: String,
+    #[arg(long, default_value = "constant:50", value_parser = latency)]
+    latency: Latency,
+    /// The share of packets that are lost; streams send them again, late
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    loss: f64,
+    /// How peers come and go: none, weibull:SHAPE,SCALE or exp:MEAN, scale and mean in seconds
+    #[arg(long, default_value = "none", value_parser = churn)]
+    churn: Coming,
+    /// The share of peers that crash at once, after what is measured before; measured again before and after repair
+    #[arg(long, value_name = "P", value_parser = share)]
+    fail: Option<f64>,
     /// How many lookups of random keys
     #[arg(long, value_name = "N", default_value_t = 0)]
     lookups: usize,
@@ -52,6 +64,10 @@ pub(crate) struct Arguments {
     /// Whether broadcasts always come from the same peer
     #[arg(long, value_enum, default_value_t = From::One)]
     sources: From,
+    /// A share of peers that attack after the calm: the same is measured without and with them. One of drop, misroute,
+    /// poison, free-ride, flood, sybil, eclipse-key and eclipse-node
+    #[arg(long, value_name = "KIND:SHARE")]
+    attack: Option<Attack>,
     /// Begin with ideal tables instead of joining one by one
     #[arg(long)]
     ideal: bool,
@@ -86,27 +102,50 @@ fn seconds(text: &str) -> Result<f64, String> {
     if (0.0..=1e9).contains(&seconds) { Ok(seconds) } else { Err("expected 0 to a billion seconds".into()) }
 }
 
-fn latency(text: &str) -> anyhow::Result<Latency> {
-    let millis = |text: &str| {
-        let millis: f64 = text.parse().with_context(|| format!("{text:?} is no number of milliseconds"))?;
-        if !(0.0..=600_000.0).contains(&millis) {
-            bail!("{millis} ms is out of range; use 0 to 600000");
-        }
-        Ok(Duration::from_secs_f64(millis / 1e3))
-    };
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "expected a share between 0 and 1".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("expected a share between 0 and 1".into()) }
+}
+
+fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if (least..=most).contains(&number) { Ok(number) } else { Err(format!("use {least} to {most}, not {number}")) }
+}
+
+fn latency(text: &str) -> Result<Latency, String> {
+    let millis = |text: &str| Ok::<_, String>(Duration::from_secs_f64(number(text, 0.0, 600_000.0)? / 1e3));
     match text.split_once(':') {
         Some(("constant", span)) => Ok(Latency::Constant(millis(span)?)),
         Some(("uniform", spans)) => {
-            let (low, high) = spans.split_once(',').context("uniform latency needs two bounds: uniform:20,80")?;
+            let (low, high) = spans.split_once(',').ok_or("uniform latency needs two bounds: uniform:20,80")?;
             let (low, high) = (millis(low)?, millis(high)?);
             if low > high {
-                bail!("uniform:{spans} has its bounds the wrong way round");
+                return Err(format!("uniform:{spans} has its bounds the wrong way round"));
             }
             Ok(Latency::Uniform { low, high })
         }
         None if text == "coords" => Ok(Latency::Coordinates(Plane::default())),
-        _ => bail!("no latency {text:?}; use constant:MS, uniform:LOW,HIGH or coords"),
+        _ => Err("use constant:MS, uniform:LOW,HIGH or coords".into()),
     }
+}
+
+/// Whether peers come and go, and how.
+#[derive(Clone, Copy, Debug)]
+struct Coming(Option<Churn>);
+
+fn churn(text: &str) -> Result<Coming, String> {
+    let span = |text: &str| Ok::<_, String>(Duration::from_secs_f64(number(text, 1.0, 1e9)?));
+    let lifetimes = match text.split_once(':') {
+        Some(("exp", mean)) => Lifetimes::Exponential { mean: span(mean)? },
+        Some(("weibull", rest)) => {
+            let (shape, scale) =
+                rest.split_once(',').ok_or("weibull churn needs a shape and a scale: weibull:0.59,2500")?;
+            Lifetimes::Weibull { shape: number(shape, 0.1, 10.0)?, scale: span(scale)? }
+        }
+        None if text == "none" => return Ok(Coming(None)),
+        _ => return Err("use none, weibull:SHAPE,SCALE or exp:MEAN".into()),
+    };
+    Ok(Coming(Some(Churn::new(lifetimes))))
 }
 
 /// Lists the topologies, or runs one.
@@ -117,8 +156,7 @@ pub(crate) fn run(arguments: &Arguments, common: &Common) -> anyhow::Result<Ende
             Ok((key.to_owned(), value.to_owned()))
         };
         let settings = arguments.set.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?;
-        let latency = latency(&arguments.latency)?;
-        let report = typed::visit(name, &settings, run::Run { name, arguments, latency })??;
+        let report = typed::visit(name, &settings, run::Run { name, arguments })??;
         common.form().say(human(&report), || json!(report));
         return Ok(Ended::Done);
     }
@@ -129,14 +167,25 @@ pub(crate) fn run(arguments: &Arguments, common: &Common) -> anyhow::Result<Ende
 /// The figures one looks at first.
 fn human(report: &Report) -> String {
     let mut lines = vec![format!("{}: {} peers, seed {}", report.topology, report.peers, report.seed)];
-    if let Some(lookups) = &report.lookups {
-        let hops = lookups.hops.as_ref().map_or_else(String::new, |h| format!(", {:.2} hops (p99 {})", h.mean, h.p99));
-        let right = lookups.consistent.map_or_else(String::new, |n| format!(", {n} by the right owner"));
-        lines.push(format!("lookups    {} asked, {} answered{right}{hops}", lookups.count, lookups.ok));
+    measured(report.lookups.as_ref(), report.broadcast.as_ref(), &mut lines);
+    if let Some(windows) = &report.windows {
+        for (name, window) in [("before", &windows.before_repair), ("after", &windows.after_repair)] {
+            if let Some(window) = window {
+                lines.push(format!("{name} repair, among those who survived:"));
+                measured(window.lookups.as_ref(), window.broadcast.as_ref(), &mut lines);
+            }
+        }
     }
-    if let Some(cast) = &report.broadcast {
-        let waste = cast.redundancy.map_or_else(String::new, |r| format!(", redundancy {r:.3}"));
-        lines.push(format!("broadcasts {}, reliability {:.4}{waste}", cast.count, cast.reliability));
+    if let Some(damage) = &report.attack {
+        let of = |service: &Service| {
+            let right = service.honest.or(service.consistent).map_or_else(String::new, |n| format!(", {n} right"));
+            let reached = service.reliability.map_or_else(String::new, |r| format!(", broadcasts reach {r:.4}"));
+            format!("{} of {} lookups answered{right}{reached}", service.ok, service.lookups)
+        };
+        lines.push(format!("{} of {} peers attack: {}", damage.attackers, report.peers, damage.kind.name()));
+        lines.push(format!("  without them {}", of(&damage.without)));
+        let tables = 100.0 * damage.with.tables;
+        lines.push(format!("  with them    {}; {tables:.1} % of table entries name them", of(&damage.with)));
     }
     if let (Some(state), Some(links)) = (&report.state, &report.links) {
         lines.push(format!("a peer has {:.1} neighbors and {:.1} sessions on average", state.entries_mean, links.mean));
@@ -146,6 +195,19 @@ fn human(report: &Report) -> String {
         report.events, report.sim_seconds, report.trace_hash
     ));
     lines.join("\n")
+}
+
+fn measured(lookups: Option<&Lookups>, broadcast: Option<&Broadcast>, lines: &mut Vec<String>) {
+    if let Some(lookups) = lookups {
+        let hops = lookups.hops.as_ref().map_or_else(String::new, |h| format!(", {:.2} hops (p99 {})", h.mean, h.p99));
+        let right = lookups.consistent.map_or_else(String::new, |n| format!(", {n} by the right owner"));
+        lines.push(format!("lookups    {} asked, {} answered{right}{hops}", lookups.count, lookups.ok));
+    }
+    if let Some(cast) = broadcast {
+        let waste = cast.redundancy.map_or_else(String::new, |r| format!(", redundancy {r:.3}"));
+        let (mean, first) = (cast.reliability, cast.reliability_first);
+        lines.push(format!("broadcasts {}, reliability {mean:.4} (the first {first:.4}){waste}", cast.count));
+    }
 }
 
 fn list(common: &Common) {

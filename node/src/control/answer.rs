@@ -91,6 +91,7 @@ async fn status(node: &Running) -> anyhow::Result<Value> {
     Ok(json!({
         "guid": node.node.guid().to_string(), "contact": node.node.contact().to_string(), "listen": listen,
         "peers": status.sessions, "overlays": status.overlays, "engine_bytes": status.engine_bytes,
+        "dropped_peers": status.dropped,
         "process": std::process::id(),
     }))
 }

@@ -73,6 +73,29 @@ impl<T: Topology> World<T> {
         self.witness.ended.remove(&(peer, ticket))
     }
 
+    /// From now on keeps a list of what ended, in order.
+    pub(crate) fn watch_endings(&mut self) {
+        self.witness.endings = Some(Vec::new());
+    }
+
+    pub(crate) fn unwatch_endings(&mut self) {
+        self.witness.endings = None;
+    }
+
+    pub(crate) fn has_endings(&self) -> bool {
+        self.witness.endings.as_ref().is_some_and(|endings| !endings.is_empty())
+    }
+
+    /// What ended since this was last asked.
+    pub(crate) fn take_endings(&mut self) -> Vec<(Peer, Ticket)> {
+        self.witness.endings.as_mut().map(core::mem::take).unwrap_or_default()
+    }
+
+    /// How far the broadcast came whose payload begins so.
+    pub(crate) fn tally(&self, mark: &[u8; 8]) -> Option<&Tally> {
+        self.witness.marked(mark)
+    }
+
     /// Every broadcast that reached an application, in order, with
     /// [`Keep::Deliveries`](crate::witness::Keep::Deliveries).
     #[must_use]

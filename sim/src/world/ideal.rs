@@ -38,6 +38,8 @@ impl<T: Topology> World<T> {
         over: Duration,
         wrap: impl Fn(M) -> T,
     ) -> Result<Vec<Peer>, IdealError> {
+        self.nodes.reserve_exact(count);
+        self.directory.open().reserve(count);
         let peers: Vec<Peer> = (0..count).map(|_| self.spawn()).collect();
         let mut guids = self.census(&terms.name).guids;
         guids.extend(peers.iter().map(|&peer| self.guid(peer)));

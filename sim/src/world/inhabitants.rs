@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polymorph_core::engine::io::{Attach, AttachError};
 use polymorph_core::engine::{Engine, Slot};
-use polymorph_core::overlay::Place;
+use polymorph_core::overlay::{OverlayId, Place};
 use polymorph_core::topology::model::Census;
 use polymorph_core::{Contact, Guid, OverlayName, Time, Topology};
 
@@ -20,24 +20,43 @@ impl<T: Topology> World<T> {
     /// A new peer, in no overlay yet.
     pub fn spawn(&mut self) -> Peer {
         let number = self.nodes.len() as u32;
-        let (seed, crypto) = (self.options.seed, self.options.crypto);
-        let signer = crypto.signer(seed, number);
-        let (settings, verifier) = (Arc::clone(&self.settings), Arc::clone(&self.verifier));
-        let engine = Engine::new(settings, signer, verifier, bytes32(seed ^ ENGINES, u64::from(number)));
-        let guid = engine.me();
-        let added = self.directory.open().add(guid);
+        let birth = self.births;
+        let node = self.bear(number);
+        let added = self.directory.open().add(node.guid, birth);
         debug_assert_eq!(added, number);
+        self.nodes.push(node);
+        Peer(number)
+    }
+
+    /// A new peer in the place of one who is gone and forgotten.
+    pub(super) fn settle_in(&mut self, number: u32) -> Peer {
+        let birth = self.births;
+        let node = self.bear(number);
+        self.directory.open().replace(number, node.guid, birth);
+        self.faults.forget(number);
+        self.attackers.remove(&number);
+        self.nodes[number as usize] = node;
+        Peer(number)
+    }
+
+    fn bear(&mut self, number: u32) -> Node<T> {
+        let (seed, crypto, birth) = (self.options.seed, self.options.crypto, self.births);
+        let signer = crypto.signer(seed, birth);
+        let (settings, verifier) = (Arc::clone(&self.settings), Arc::clone(&self.verifier));
+        let engine = Engine::new(settings, signer, verifier, bytes32(seed ^ ENGINES, u64::from(birth)));
         self.alive += 1;
-        self.trace.note(self.now, number, What::Born, number, 0, 0);
-        self.nodes.push(Node {
-            guid,
+        self.births += 1;
+        self.trace.note(self.now, number, What::Born, birth, 0, 0);
+        Node {
+            guid: engine.me(),
             engine: Some(Box::new(engine)),
             attached: Vec::new(),
             wires: Vec::new(),
             wakes: [Time::MAX; 2],
             received: 0,
-        });
-        Peer(number)
+            born: self.now,
+            dies: Time::MAX,
+        }
     }
 
     /// Puts a peer into an overlay; it does nothing there until it is told to join. `make` gets the peer's place.
@@ -55,11 +74,17 @@ impl<T: Topology> World<T> {
         let attach = Attach { name, topology, standing, grant, settings, epoch };
         let engine = node.engine.as_mut().expect("the peer is there");
         let slot = engine.attach(self.now, attach, &mut self.ws)?;
+        if self.held {
+            engine.hold(self.now);
+        }
         let known = self.overlays.iter().position(|id| *id == overlay).unwrap_or_else(|| {
             self.overlays.push(overlay);
             self.overlays.len() - 1
         });
+        // Mostly there is just one.
+        node.attached.reserve_exact(1);
         node.attached.push((slot, known as u16));
+        self.changes += 1;
         self.settle(peer.0);
         Ok(slot)
     }
@@ -84,6 +109,16 @@ impl<T: Topology> World<T> {
         self.alive
     }
 
+    /// When somebody came.
+    pub(crate) fn born(&self, peer: Peer) -> Time {
+        self.nodes[peer.index()].born
+    }
+
+    /// Grows whenever somebody came or went.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Whether a peer is there: it neither crashed nor left.
     #[must_use]
     pub fn is_alive(&self, peer: Peer) -> bool {
@@ -99,7 +134,8 @@ impl<T: Topology> World<T> {
         self.nodes[peer.index()].guid
     }
 
-    /// Which peer this is, dead or alive.
+    /// Which peer this is, dead or alive; `None` for those whose place was taken by others, see
+    /// [`churn`](Self::churn).
     #[must_use]
     pub fn peer(&self, guid: &Guid) -> Option<Peer> {
         self.directory.open().number(guid).map(Peer)
@@ -132,6 +168,12 @@ impl<T: Topology> World<T> {
         self.topology_in(peer, self.nodes.get(peer.index())?.attached.first()?.0)
     }
 
+    /// A peer's part of its first overlay, to be changed behind its engine's back.
+    pub(crate) fn topology_mut(&mut self, peer: Peer) -> Option<&mut T> {
+        let node = self.nodes.get_mut(peer.index())?;
+        node.engine.as_mut()?.topology_mut(node.attached.first()?.0)
+    }
+
     /// A peer's part of one of its overlays.
     #[must_use]
     pub fn topology_in(&self, peer: Peer, slot: Slot) -> Option<&T> {
@@ -142,7 +184,10 @@ impl<T: Topology> World<T> {
     /// Clients are among them if there are any.
     #[must_use]
     pub fn census(&self, overlay: &OverlayName) -> Census {
-        let id = overlay.id();
+        self.census_of(overlay.id())
+    }
+
+    pub(crate) fn census_of(&self, id: OverlayId) -> Census {
         let inside = |node: &&Node<T>| {
             let mut overlays = node.attached.iter().map(|&(_, at)| self.overlays[usize::from(at)]);
             node.engine.is_some() && overlays.any(|overlay| overlay == id)

@@ -3,15 +3,12 @@
 use core::time::Duration;
 
 use polymorph_core::engine::Slot;
-use polymorph_core::engine::io::{Command, ConnId, Dialer, Input, Output, Watch};
-use polymorph_core::wire::{self, Frame};
+use polymorph_core::engine::io::{Command, Dialer, Input, Output, Watch};
 use polymorph_core::{Guid, Time, Topology};
 
 use super::{Peer, World};
 use crate::mix::{below, bytes32, happens};
-use crate::options::Codec;
 use crate::trace::What;
-use crate::traffic::kind;
 use crate::wires::{End, WireId};
 use crate::witness::{Arrival, Blamed, Delivery, Ended};
 
@@ -38,26 +35,27 @@ pub(super) enum Happening {
     Silence(WireId, End),
     /// A wire breaks.
     Snap(WireId),
+    /// Somebody's time is over.
+    Depart(u32),
+    /// The crowd is counted.
+    Count,
+    /// A piece of a frame is through a peer's access line upwards.
+    Sent(u32),
+    /// A piece reaches the receiver's access line.
+    Land(u32),
+    /// A piece is through a peer's access line downwards.
+    Received(u32),
 }
 
 impl Happening {
     /// Whether something is on its way, as opposed to a timer that runs.
     fn moves(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Wake(_) | Self::Snap(_))
+        !matches!(self, Self::Nothing | Self::Wake(_) | Self::Snap(_) | Self::Depart(_) | Self::Count)
     }
 }
 
-/// A frame on its way.
-#[derive(Debug)]
-pub(super) struct Flight<T: Topology> {
-    from: u32,
-    to: u32,
-    wire: WireId,
-    /// The sender's end of it.
-    end: End,
-    frame: Frame<T>,
-}
-
+/// What a handshake takes: two packets.
+const HELLO_BYTES: usize = 2000;
 /// Keeps what the two ends of a wire share apart from other draws.
 const EXPORTERS: u64 = 0x6578_706f_7274;
 
@@ -79,14 +77,19 @@ impl<T: Topology> World<T> {
                     self.dial_failed(from, guid, u32::MAX);
                 }
             }
-            Happening::Lost(wire, end) => self.lose(wire, end),
+            Happening::Lost(wire, end) => self.hear_the_last(wire, end),
             Happening::Silence(wire, end) => self.hear_nothing(wire, end),
             Happening::Snap(wire) => self.snap(wire),
+            Happening::Depart(peer) => self.depart(peer, at),
+            Happening::Count => self.count_crowd(),
+            Happening::Sent(peer) => self.sent(peer),
+            Happening::Land(piece) => self.land(piece),
+            Happening::Received(peer) => self.received_piece(peer),
         }
         true
     }
 
-    fn plan(&mut self, at: Time, happening: Happening) {
+    pub(super) fn plan(&mut self, at: Time, happening: Happening) {
         self.moving += usize::from(happening.moves());
         self.wheel.push(at, happening);
     }
@@ -97,6 +100,7 @@ impl<T: Topology> World<T> {
     pub(super) fn feed(&mut self, peer: u32, input: Input<T>) {
         let Some(engine) = self.nodes[peer as usize].engine.as_mut() else { return };
         self.events += 1;
+        self.latest = peer;
         engine.handle(self.now, input, &mut self.ws);
         self.settle(peer);
     }
@@ -163,16 +167,16 @@ impl<T: Topology> World<T> {
                 self.hang_up(wire, end);
             }
             Output::Done { ticket, outcome, .. } => {
-                self.witness.ended.insert((peer, ticket), Ended { peer, at, outcome });
+                self.witness.end(Ended { peer, at, outcome }, ticket);
             }
             Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
                 // Applications of a world take everything in at once.
                 self.commands.push((slot, Command::Consumed { peer: charge, bytes }));
                 self.served(slot, Arrival { peer, at, service: Some(service), from, respond, payload });
             }
-            Output::Published { id, topic, from, origin, hops, payload, .. } => {
+            Output::Published { slot, id, topic, from, origin, hops, payload } => {
                 let sent_here = from == self.nodes[peer.index()].guid;
-                let delivery = Delivery { peer, at, id, topic, from, origin, hops, payload };
+                let delivery = Delivery { peer, slot, at, id, topic, from, origin, hops, payload };
                 self.witness.published(self.options.keep, sent_here, delivery);
             }
             Output::Delivered { from, payload, .. } => {
@@ -195,75 +199,25 @@ impl<T: Topology> World<T> {
         }
     }
 
-    // ---- Frames.
-
-    fn send(&mut self, from: u32, to: Guid, conn: ConnId, frame: Frame<T>) {
-        let (id, end) = WireId::of(conn);
-        let bytes = frame.wire_len();
-        self.traffic.count(kind(&frame.body), bytes);
-        self.drained.push((to, conn, frame.charge()));
-        let now = self.now;
-        let wire = self.wires.get_mut(id).filter(|wire| wire.open[end.index()]);
-        let Some(wire) = wire else {
-            // The engine has not heard yet that the wire is gone.
-            let to = self.directory.open().number(&to).unwrap_or(u32::MAX);
-            let flight = self.flights.insert(Flight { from, to, wire: id, end, frame });
-            self.plan(now, Happening::Return(flight));
-            return;
-        };
-        let (to, at) = (wire.ends[end.other().index()], wire.arrival(now, end));
-        let flight = self.flights.insert(Flight { from, to, wire: id, end, frame });
-        self.plan(at, Happening::Arrive(flight));
-    }
-
-    fn arrive(&mut self, at: u32) {
-        let Some(flight) = self.flights.take(at) else { return };
-        let (from, to) = (flight.from, flight.to);
-        let end = flight.end.other();
-        if !self.wires.is_open(flight.wire, end) || self.faults.separated(from, to) {
-            let back = self.now + self.latency(Peer(to), Peer(from));
-            let flight = self.flights.insert(flight);
-            return self.plan(back, Happening::Return(flight));
-        }
-        if self.faults.swallows(to, &flight.frame) {
-            return;
-        }
-        let frame = match self.options.codec {
-            Codec::Typed => flight.frame,
-            Codec::Encoded => recode(&flight.frame),
-        };
-        let kind = kind(&frame.body) as u64;
-        let size = (frame.contacts.len() as u64) << 32 | frame.payload.len() as u64;
-        self.trace.note(self.now, to, What::Frame, from, kind, size);
-        self.nodes[to as usize].received += 1;
-        let input = Input::Frame { peer: self.nodes[from as usize].guid, conn: flight.wire.conn(end), frame };
-        self.feed(to, input);
-    }
-
-    /// A frame could not be delivered: its sender gets it back, and learns that the wire is of no use.
-    fn come_back(&mut self, at: u32) {
-        let Some(Flight { from, to, wire, end, frame }) = self.flights.take(at) else { return };
-        let Some(peer) = self.nodes.get(to as usize).map(|node| node.guid) else { return };
-        self.trace.note(self.now, from, What::Undelivered, to, kind(&frame.body) as u64, frame.payload.len() as u64);
-        self.feed(from, Input::Undelivered { peer, frame });
-        self.lose(wire, end);
-    }
-
     // ---- Wires.
 
     fn dial(&mut self, from: u32, guid: Guid) {
         let number = self.directory.open().number(&guid);
         let Some(to) = number else {
+            // Nobody is there, or no longer: as far away as anybody else.
+            let [a, b, c, d, ..] = guid.0;
+            let away = self.latency(Peer(from), Peer(u32::from_le_bytes([a, b, c, d])));
             let stranger = self.strangers.insert((from, guid));
-            return self.plan(self.now, Happening::Stranger(stranger));
+            return self.plan(self.now + 2 * away, Happening::Stranger(stranger));
         };
-        let round_trip = 2 * self.latency(Peer(from), Peer(to));
+        let round_trip = 2 * self.latency(Peer(from), Peer(to)) + self.misfortune(from, to, HELLO_BYTES);
         self.plan(self.now + round_trip, Happening::Dialed { from, to });
     }
 
     fn dialed(&mut self, from: u32, to: u32) {
         let (lost_dials, draw) = (self.options.lost_dials, self.draw());
-        let unheard = self.faults.separated(from, to) || self.faults.is_shut(to) || happens(draw, lost_dials);
+        let separated = self.faults.separated(from, to) || self.faults.separated(to, from);
+        let unheard = separated || self.faults.is_shut(to) || happens(draw, lost_dials);
         let round_trip = 2 * self.latency(Peer(from), Peer(to));
         if unheard && self.options.unanswered > round_trip {
             let rest = self.options.unanswered - round_trip;
@@ -281,7 +235,7 @@ impl<T: Topology> World<T> {
     }
 
     fn connect(&mut self, from: u32, to: u32) {
-        let latency = self.options.latency.nanos(self.options.seed, from, to);
+        let latency = self.nanos(from, to);
         let id = self.wires.connect(from, to, latency);
         self.nodes[from as usize].wires.push(id);
         self.nodes[to as usize].wires.push(id);
@@ -299,9 +253,12 @@ impl<T: Topology> World<T> {
     }
 
     /// An engine closes its end: the other learns of it after all that was sent before.
-    fn hang_up(&mut self, id: WireId, end: End) {
+    pub(super) fn hang_up(&mut self, id: WireId, end: End) {
         let now = self.now;
         let Some(wire) = self.wires.get_mut(id) else { return };
+        if self.pipes.close_after(wire.ends[end.index()], id, end) {
+            return;
+        }
         let at = wire.arrival(now, end);
         if self.shut_end(id, end) && self.wires.is_open(id, end.other()) {
             self.plan(at, Happening::Lost(id, end.other()));
@@ -309,7 +266,7 @@ impl<T: Topology> World<T> {
     }
 
     /// One end learns that its wire is gone.
-    fn lose(&mut self, id: WireId, end: End) {
+    pub(super) fn lose(&mut self, id: WireId, end: End) {
         let Some(wire) = self.wires.get(id) else { return };
         let (me, other) = (wire.ends[end.index()], wire.ends[end.other().index()]);
         if self.shut_end(id, end) {
@@ -327,6 +284,9 @@ impl<T: Topology> World<T> {
         if let Some(at) = wires.iter().position(|&wire| wire == id) {
             wires.swap_remove(at);
         }
+        for flight in self.pipes.abandon(me, id, end) {
+            self.plan(self.now, Happening::Return(flight));
+        }
         shut
     }
 
@@ -340,16 +300,26 @@ impl<T: Topology> World<T> {
     /// never.
     pub(super) fn vanish(&mut self, peer: u32, notice: Option<Duration>) {
         let node = &mut self.nodes[peer as usize];
-        self.alive -= usize::from(node.engine.take().is_some());
-        for id in core::mem::take(&mut node.wires) {
-            let Some(wire) = self.wires.get_mut(id) else { continue };
+        if node.engine.take().is_none() {
+            return;
+        }
+        (self.alive, self.changes) = (self.alive - 1, self.changes + 1);
+        // What is left of them are wires whose other end is open.
+        let mut wires = core::mem::take(&mut node.wires);
+        wires.retain(|&id| {
+            let Some(wire) = self.wires.get_mut(id) else { return false };
             let end = if wire.ends[0] == peer { End::Dialing } else { End::Dialed };
             let at = wire.arrival(self.now, end);
             self.wires.close(id, end);
-            if let Some(notice) = notice.filter(|_| self.wires.is_open(id, end.other())) {
+            let open = self.wires.is_open(id, end.other());
+            if let Some(notice) = notice.filter(|_| open) {
                 self.plan(at + notice, Happening::Lost(id, end.other()));
             }
-        }
+            open
+        });
+        self.nodes[peer as usize].wires = wires;
+        self.silence_pipes(peer);
+        self.lie_fallow(peer);
     }
 
     /// A peer was set apart: both ends of each of its wires across the border notice after `silence`.
@@ -357,30 +327,29 @@ impl<T: Topology> World<T> {
         for id in self.nodes[peer as usize].wires.clone() {
             let Some(wire) = self.wires.get(id) else { continue };
             let [a, b] = wire.ends;
-            if self.faults.separated(a, b) {
+            if self.faults.separated(a, b) || self.faults.separated(b, a) {
                 self.plan(self.now + silence, Happening::Silence(id, End::Dialing));
                 self.plan(self.now + silence, Happening::Silence(id, End::Dialed));
             }
         }
     }
 
+    /// After so much silence a peer notices which of its wires lead to nobody.
+    pub(super) fn listen(&mut self, peer: u32, silence: Duration) {
+        for id in self.nodes[peer as usize].wires.clone() {
+            let Some(wire) = self.wires.get(id) else { continue };
+            let end = if wire.ends[0] == peer { End::Dialing } else { End::Dialed };
+            if !wire.open[end.other().index()] {
+                self.plan(self.now + silence, Happening::Silence(id, end));
+            }
+        }
+    }
+
     fn hear_nothing(&mut self, id: WireId, end: End) {
         let Some(wire) = self.wires.get(id) else { return };
-        let [a, b] = wire.ends;
-        if self.faults.separated(a, b) || !wire.open[end.other().index()] {
+        let (me, other) = (wire.ends[end.index()], wire.ends[end.other().index()]);
+        if self.faults.separated(other, me) || !wire.open[end.other().index()] {
             self.lose(id, end);
         }
     }
-}
-
-/// A frame as its receiver reads it. What an engine encodes, it must be able to decode, and the size by which frames
-/// are counted must be the size they have.
-fn recode<T: Topology>(frame: &Frame<T>) -> Frame<T> {
-    let bytes = wire::encode(frame);
-    // Contacts of less than 128 bytes are counted with a byte too many.
-    let counted = frame.wire_len();
-    assert!((counted - frame.contacts.len()..=counted).contains(&bytes.len()), "{frame:?} is counted at its size");
-    let mut stream = bytes::BytesMut::from(bytes);
-    let whole = wire::cut(&mut stream).ok().flatten().expect("a whole frame was encoded");
-    wire::decode(whole).expect("an encoded frame decodes")
 }

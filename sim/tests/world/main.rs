@@ -1,9 +1,12 @@
 //! Worlds of a small topology: that they go the same way twice, and that what they model is as they say.
 
+mod access;
 mod circle;
+mod coming;
 mod determinism;
 mod links;
 mod measures;
+mod repair;
 
 use core::time::Duration;
 

@@ -54,9 +54,9 @@ pub enum Message {
         /// How urgently.
         priority: Priority,
     },
-    /// Answers `Join` and `Neighbor`: the asked peer now has the asker in its active view.
+    /// Answers `Join`, `Neighbor` and `Test`: the asked peer has the asker in its active view.
     Accept,
-    /// Answers `Neighbor`: the asked peer has enough.
+    /// Answers `Neighbor`, as the asked peer has enough, and `Test`.
     Refuse,
     /// "You are not in my active view (any longer)."
     Disconnect,
@@ -74,6 +74,8 @@ pub enum Message {
         /// From the answerer's passive view.
         peers: Vec<Guid>,
     },
+    /// "Are we neighbors?"; a call.
+    Test,
 }
 
 /// The timers.
@@ -156,6 +158,8 @@ enum Purpose {
     Adopt,
     /// To fill the active view from the passive one.
     Fill,
+    /// To see whether a neighbor is there.
+    Test,
 }
 
 /// One node's views.
@@ -172,6 +176,9 @@ pub struct HyParView {
     asked: Vec<(Ticket, Guid, Purpose)>,
     /// Who refused in this cycle, and is not asked again before the next.
     refused: Vec<Guid>,
+    /// Who was refused here last, and whether the neighbors were tested for its sake in this cycle.
+    turned_away: Option<Guid>,
+    tested: bool,
     /// How many cycles began with two neighbors or more too few.
     hungry: u32,
     /// What this node's last shuffle carried, until it is answered.
@@ -224,6 +231,10 @@ impl Topology for HyParView {
         self.active.iter().map(|&peer| Neighbor { peer, role: Role::Active, hold: Hold::Required }).collect()
     }
 
+    fn periodic(&self, timer: &Timer) -> bool {
+        *timer == Timer::Cycle
+    }
+
     /// By itself it floods (§4.1): to all neighbors but the one it came from.
     fn spread(&self, spread: &Spread, to: &mut Vec<Guid>) {
         to.extend(self.active.iter().filter(|&&peer| Some(peer) != spread.from));
@@ -241,6 +252,8 @@ impl HyParView {
             last_in: None,
             asked: Vec::new(),
             refused: Vec::new(),
+            turned_away: None,
+            tested: false,
             hungry: 0,
             offered: Vec::new(),
         }
@@ -271,9 +284,23 @@ impl HyParView {
         let next = cx.jitter(self.config.cycle, JITTER);
         cx.set(Timer::Cycle, next);
         self.refused.clear();
+        self.tested = false;
         self.hungry = if self.active.len() + 1 < self.config.active { self.hungry.saturating_add(1) } else { 0 };
         self.fill(cx);
+        self.look_outside(cx);
         self.shuffle(cx);
+    }
+
+    /// Beyond the paper: a few who have only each other, and nobody in reserve, were perhaps cut off from all others
+    /// until these forgot them. A seed knows.
+    fn look_outside(&mut self, cx: &mut Context<'_, Self>) {
+        if self.hungry < MAX_HUNGRY || !self.passive.is_empty() || !self.asked.is_empty() {
+            return;
+        }
+        let outside: Vec<Guid> = self.seeds.iter().copied().filter(|seed| !self.active.contains(seed)).collect();
+        if let Some(&seed) = outside.get(cx.pick(outside.len())) {
+            self.ask(seed, Message::Join, Purpose::Fill, cx);
+        }
     }
 
     /// Asks as many peers as the active view has room for (§4.3): those in reserve, and with nobody left, a seed.
@@ -281,15 +308,16 @@ impl HyParView {
         let priority = self.priority();
         // An urgent question costs the asked peer a neighbor: one at a time.
         let size = if priority == Priority::High { self.active.len() + 1 } else { self.config.active };
-        while self.active.len() + self.asked.len() < size.min(self.config.active) {
+        while self.active.len() + self.awaited() < size.min(self.config.active) {
             let open: Vec<Guid> = self.passive.iter().copied().filter(|peer| self.may_ask(peer)).collect();
             if open.is_empty() || priority == Priority::Low && self.refused.len() >= MAX_REFUSALS {
                 break;
             }
-            let peer = open[cx.pick(open.len())];
+            let seeks = self.turned_away.take().filter(|peer| open.contains(peer));
+            let peer = seeks.unwrap_or_else(|| open[cx.pick(open.len())]);
             self.ask(peer, Message::Neighbor { priority }, Purpose::Fill, cx);
         }
-        if self.active.is_empty() && self.asked.is_empty() && !self.seeds.is_empty() {
+        if self.active.is_empty() && self.awaited() == 0 && !self.seeds.is_empty() {
             let seed = self.seeds[cx.pick(self.seeds.len())];
             self.ask(seed, Message::Join, Purpose::Enter, cx);
         }
@@ -303,6 +331,11 @@ impl HyParView {
 
     fn may_ask(&self, peer: &Guid) -> bool {
         !self.is_asked(peer) && !self.refused.contains(peer)
+    }
+
+    /// How many neighbors may come of the questions on the way.
+    fn awaited(&self) -> usize {
+        self.asked.iter().filter(|(.., purpose)| *purpose != Purpose::Test).count()
     }
 
     fn is_asked(&self, peer: &Guid) -> bool {
@@ -333,7 +366,12 @@ impl HyParView {
                     cx.reply(call, Message::Accept);
                 } else {
                     cx.reply(call, Message::Refuse);
+                    self.turn_away(from, cx);
                 }
+            }
+            Message::Test => {
+                let neighbors = self.active.contains(&from);
+                cx.reply(call, if neighbors { Message::Accept } else { Message::Refuse });
             }
             _ => cx.blame(from, "a call that is no question"),
         }
@@ -353,6 +391,8 @@ impl HyParView {
     fn answered(&mut self, ticket: Ticket, from: Guid, answer: &Message, cx: &mut Context<'_, Self>) {
         let Some(purpose) = self.close(ticket) else { return };
         match answer {
+            Message::Accept if purpose == Purpose::Test => return,
+            Message::Refuse if purpose == Purpose::Test => drop(self.remove_active(from, cx)),
             Message::Accept if purpose == Purpose::Fill && self.active.len() >= self.config.active => {
                 // Others were quicker; nobody is pushed out for the sake of filling up.
                 if !self.active.contains(&from) {
@@ -369,6 +409,9 @@ impl HyParView {
     fn unanswered(&mut self, ticket: Ticket, peer: Guid, cx: &mut Context<'_, Self>) {
         let Some(purpose) = self.close(ticket) else { return };
         self.passive.retain(|&other| other != peer);
+        if purpose == Purpose::Test {
+            self.remove_active(peer, cx);
+        }
         if cx.linked(&peer) && !self.active.contains(&peer) {
             // Slow, not dead: it may have accepted meanwhile.
             self.say_disconnect(peer, cx);
@@ -513,10 +556,24 @@ impl Model for HyParView {
             redundancy: Some((degree * peers as f64 / receivers - 2.0).max(0.0)),
             symmetry: true,
             degree: Some(config.active),
-            // Views heal within one or two cycles when fewer than 80 % fail (§5.3); jitter asks for a third.
-            quiet: 3 * config.cycle.as_secs().max(1),
+            // The views, and lists that are no longer than a shuffle or a cycle's questions.
+            entries: Some(config.active + config.passive + MAX_SEEDS + MAX_ASKED + MAX_PEERS + MAX_REFUSALS),
+            // A shuffle walks, is answered, and the wire for the answer is made and closed again.
+            idle: Some(60.0 / config.cycle.as_secs_f64() * (f64::from(config.arwl) + 8.0)),
+            heals: true,
+            // Two meshes of which each has enough neighbors do not look for each other.
+            merges: Some(10),
+            leaves: true,
+            // Views heal within one or two cycles when fewer than 80 % fail (§5.3). Who is left with too few, as after
+            // a partition, goes back to its seeds when it has been so for some cycles; jitter asks for one more each.
+            quiet: (u64::from(MAX_HUNGRY) + 4) * config.cycle.as_secs().max(1),
             ..Claims::default()
         }
+    }
+
+    fn entries(&self) -> usize {
+        let lists = self.seeds.len() + self.asked.len() + self.refused.len() + self.offered.len();
+        self.active.len() + self.passive.len() + lists
     }
 
     /// A random regular graph of which each node computes its own links; see `ideal.rs`.

@@ -26,7 +26,7 @@ use polymorph_core::{Guid, Topology};
 use serde::{Deserialize, Serialize};
 
 use crate::setting::{Configure, Setting, SettingError, number, seconds};
-use missing::Missing;
+use missing::{MAX_ANNOUNCERS, MAX_MISSING, Missing};
 
 /// What peers tell each other.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -175,6 +175,11 @@ impl Topology for Plumtree {
 
     fn powers(&self) -> Powers {
         Powers { spreads: true, ..Powers::default() }
+    }
+
+    /// Both wait for what somebody sent.
+    fn periodic(&self, _: &Timer) -> bool {
+        false
     }
 
     /// The links are the overlay's below; here is what each of them is used for.
@@ -336,7 +341,24 @@ impl Model for Plumtree {
     }
 
     fn claims(_: &Config, _: usize) -> Claims {
-        Claims { coverage: true, redundancy: Some(REDUNDANCY), degree: Some(0), quiet: 5, ..Claims::default() }
+        Claims {
+            coverage: true,
+            redundancy: Some(REDUNDANCY),
+            degree: Some(0),
+            entries: Some(2 * MAX_HAD + MAX_MISSING * (1 + MAX_ANNOUNCERS) + MAX_ANNOUNCED + MAX_ANNOUNCERS),
+            // Where nothing is sent nothing is said.
+            idle: Some(0.0),
+            heals: true,
+            merges: Some(600),
+            leaves: true,
+            quiet: 5,
+            ..Claims::default()
+        }
+    }
+
+    /// The neighbors are those of the overlay below, which counts them.
+    fn entries(&self) -> usize {
+        self.had.len() + self.order.len() + self.missing.size() + self.announced.len() + self.have.1.len()
     }
 }
 

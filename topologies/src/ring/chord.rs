@@ -172,6 +172,10 @@ impl Topology for Chord {
         }
     }
 
+    fn periodic(&self, timer: &Timer) -> bool {
+        matches!(timer, Timer::Stabilize | Timer::FixFingers)
+    }
+
     fn neighbors(&self) -> Vec<Neighbor> {
         self.table.neighbors()
     }

@@ -112,6 +112,10 @@ impl Topology for Kademlia {
         }
     }
 
+    fn periodic(&self, timer: &Timer) -> bool {
+        *timer == Timer::Refresh
+    }
+
     fn neighbors(&self) -> Vec<Neighbor> {
         self.table.peers().map(|peer| Neighbor { peer, role: Role::Bucket, hold: Hold::Cached }).collect()
     }

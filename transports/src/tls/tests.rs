@@ -121,3 +121,13 @@ fn no_server_name_goes_on_the_wire() {
     let digits = &peer.to_string().into_bytes()[..16];
     assert!(!hello.windows(16).any(|window| window == digits));
 }
+
+#[test]
+fn what_both_ends_must_name_alike_stays_as_it_is() {
+    assert_eq!(ALPN, b"polymorph/1");
+    assert_eq!(EXPORTER, b"EXPORTER-polymorph-1-session");
+    #[cfg(any(feature = "tcp", feature = "unix"))]
+    assert_eq!(BULK_TOKEN, b"EXPORTER-polymorph-1-bulk");
+    let spki: String = certified(&identity(1)).cert[0].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(spki, "302a300506032b65700321008a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c");
+}

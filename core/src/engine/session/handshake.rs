@@ -44,7 +44,7 @@ impl<T: Topology> Turn<'_, T> {
         if proofs.is_empty() && wire.agreed {
             return;
         }
-        peer.offer = Some((nonce, slots));
+        peer.offer = Some(Box::new((nonce, slots)));
         peer.offered = self.now;
         self.node.arm(&guid);
         self.say(guid, Body::Offer(Offer { nonce, proofs }));
@@ -96,7 +96,7 @@ impl<T: Topology> Turn<'_, T> {
         peer.offers = peer.offers.saturating_add(1);
         let allowed = MAX_OFFERS + self.now.since(wire.since).as_secs();
         if u64::from(peer.offers) > allowed || offer.proofs.len() > MAX_PROOFS {
-            return self.drop_peer(guid);
+            return self.drop_peer(guid, "too many offers");
         }
         let expected: Vec<(Slot, Proof)> = (self.overlays.iter().flatten())
             .map(|o| (o.state.slot, prove(&o.state, &wire.exporter, &guid, &me, other(wire.dialer), offer.nonce)))
@@ -112,7 +112,7 @@ impl<T: Topology> Turn<'_, T> {
         }
         let nothing = shared.is_empty() && !wire.agreed;
         if let Some(peer) = self.node.peers.get_mut(&guid) {
-            peer.accepted = Some((offer.nonce, slots));
+            peer.accepted = Some(Box::new((offer.nonce, slots)));
             peer.offered = self.now;
             self.node.arm(&guid);
         }
@@ -125,7 +125,7 @@ impl<T: Topology> Turn<'_, T> {
     /// The peer accepted: close the handshake for what proved true.
     pub(super) fn confirm(&mut self, guid: Guid, nonce: u64, shared: Vec<Shared>) {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        let Some((_, slots)) = peer.offer.take_if(|(sent, _)| *sent == nonce) else { return };
+        let Some(slots) = peer.offer.take_if(|offer| offer.0 == nonce).map(|offer| offer.1) else { return };
         let mut mine = Vec::new();
         // No more answers than offers: each costs a check.
         let offered = slots.len();
@@ -146,7 +146,7 @@ impl<T: Topology> Turn<'_, T> {
 
     pub(super) fn confirmed(&mut self, guid: Guid, nonce: u64, shared: Vec<Shared>) {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        let Some((_, slots)) = peer.accepted.take_if(|(sent, _)| *sent == nonce) else { return };
+        let Some(slots) = peer.accepted.take_if(|accept| accept.0 == nonce).map(|accept| accept.1) else { return };
         let accepted = slots.len();
         for theirs in shared.into_iter().take(accepted) {
             // The index is the offer's; the tag tells which of the accepted ones it was by its proof.

@@ -63,7 +63,7 @@ impl<T: Topology> Turn<'_, T> {
             Link::None => {}
             Link::Dialing if peer.standby.is_some() => self.promote(guid),
             Link::Dialing => self.unreachable(guid),
-            Link::Open(wire) if !wire.agreed || peer.settling() => self.drop_peer(guid),
+            Link::Open(wire) if !wire.agreed || peer.settling() => self.drop_peer(guid, "no handshake in time"),
             Link::Open(_) if self.is_busy_with(guid) => {
                 if let Some(peer) = self.node.peers.get_mut(&guid) {
                     peer.used = self.now;
@@ -105,6 +105,11 @@ impl<T: Topology> Turn<'_, T> {
             let oldest = self.node.peers.iter().filter(evictable).min_by_key(|p| p.used);
             let Some((guid, Link::Open(wire))) = oldest.map(|p| (p.guid, p.link)) else { return };
             self.hang_up(guid, wire.conn, Goodbye::Budget);
+            // What waited for an overlay to be agreed on takes another way, unless a second wire took over.
+            if !self.is_open(&guid) {
+                self.fail_waiting(guid);
+                self.node.peers.tidy(&guid);
+            }
         }
     }
 }

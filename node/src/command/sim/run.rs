@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use polymorph::Guid;
 use polymorph::core::engine::settings::{self, Overlay};
 use polymorph::core::topology::model::Model;
 use polymorph::core::{OverlayId, Place};
-use polymorph::sim::report::Report;
-use polymorph::sim::workload::{self, Broadcasts, Lookups, Meter};
-use polymorph::sim::{Codec, Crypto, Latency, Options, Terms, World, baseline};
+use polymorph::sim::attack::damage;
+use polymorph::sim::report::{Report, Window};
+use polymorph::sim::witness::Keep;
+use polymorph::sim::workload::{self, Broadcasts, Failure, Lookups, Meter};
+use polymorph::sim::{Codec, Crypto, Options, Terms, World, baseline};
 use polymorph::topologies::catalog::typed::Visitor;
 
 use super::Arguments;
@@ -17,6 +20,8 @@ use super::Arguments;
 const BASELINE_EVENTS: u32 = 500_000;
 /// How many peers the yardstick has at most: 4 KiB each.
 const BASELINE_PEERS: u32 = 1_000_000;
+/// How many of a world with ideal tables open their links in a second.
+const STARTING_PER_SECOND: u64 = 20_000;
 /// How long between two who join.
 const JOIN_EVERY: Duration = Duration::from_millis(200);
 
@@ -24,14 +29,13 @@ const JOIN_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Run<'a> {
     pub(super) name: &'a str,
     pub(super) arguments: &'a Arguments,
-    pub(super) latency: Latency,
 }
 
 impl Visitor for Run<'_> {
     type Output = anyhow::Result<Report>;
 
     fn visit<T: Model>(self, config: T::Config, overlay: Overlay) -> anyhow::Result<Report> {
-        let Self { name, arguments, latency } = self;
+        let Self { name, arguments } = self;
         let nowhere = Place { overlay: OverlayId([0; 32]), me: Guid([0; 32]) };
         let powers = T::new(&config, nowhere).powers();
         // Peers of a simulation are given the links their topology asks for.
@@ -39,8 +43,10 @@ impl Visitor for Run<'_> {
         let node = settings::Node { connections: node.connections.max(powers.degree), ..node };
         let options = Options {
             node,
-            seed: arguments.seed,
-            latency,
+            seed: arguments.seed.map_or_else(seed, Ok)?,
+            latency: arguments.latency,
+            loss: arguments.loss,
+            keep: Keep::Tallies,
             crypto: if arguments.real_crypto { Crypto::Real } else { Crypto::default() },
             codec: if arguments.wire { Codec::Encoded } else { Codec::Typed },
             ..Options::default()
@@ -48,28 +54,54 @@ impl Visitor for Run<'_> {
         let terms = Terms { settings: overlay, ..Terms::default() };
         let mut world = World::<T>::new(options);
         if arguments.ideal {
-            world.ideal(&terms, &config, arguments.peers)?;
+            // Not everybody dials in the same instant: what is on the way at once takes memory for the whole run.
+            let over = Duration::from_secs(arguments.peers as u64 / STARTING_PER_SECOND);
+            world.ideal_as(&terms, &config, arguments.peers, over, |model: T| model)?;
         } else {
             join_all(&mut world, &terms, &config, arguments.peers)?;
         }
         let quiet = T::claims(&config, arguments.peers).quiet;
         world.run_for(Duration::from_secs(if arguments.ideal { 0 } else { quiet }));
+        if arguments.churn.0.is_some() {
+            let config = config.clone();
+            world.newcomers(&terms, move |place| T::new(&config, place));
+            world.churn(arguments.churn.0);
+        }
         let meter = Meter::start(&world);
         world.run_for(Duration::from_secs_f64(arguments.time));
-        let lookups = (arguments.lookups > 0 && powers.routes).then(|| {
-            let plan = Lookups { count: arguments.lookups, ..Lookups::default() };
-            workload::lookups(&mut world, &terms.name, &plan, workload::owner_of::<T>(&config))
+        let measure = |world: &mut World<T>, warmup: usize| Window {
+            lookups: (arguments.lookups > 0 && powers.routes).then(|| {
+                let plan = Lookups { count: arguments.lookups, ..Lookups::default() };
+                workload::lookups(world, &terms.name, &plan, workload::owner_of::<T>(&config))
+            }),
+            broadcast: (arguments.broadcasts > 0 && powers.spreads).then(|| {
+                let (count, sources) = (arguments.broadcasts, arguments.sources.into());
+                let plan = Broadcasts { count, warmup, sources, ..Broadcasts::default() };
+                workload::broadcasts(world, &terms.name, &plan)
+            }),
+        };
+        let Window { lookups, broadcast } = measure(&mut world, arguments.warmup_broadcasts);
+        let windows = arguments.fail.map(|share| {
+            let failure = Failure { share, quiet: Duration::from_secs(quiet) };
+            workload::windows(&mut world, &failure, |world| measure(world, 0))
         });
-        let broadcast = (arguments.broadcasts > 0 && powers.spreads).then(|| {
-            let (count, warmup) = (arguments.broadcasts, arguments.warmup_broadcasts);
-            let plan = Broadcasts { count, warmup, sources: arguments.sources.into(), ..Broadcasts::default() };
-            workload::broadcasts(&mut world, &terms.name, &plan)
+        let attack = arguments.attack.map(|attack| {
+            // Long enough for tables to fill with what attackers say.
+            let lasts = Duration::from_secs(quiet);
+            let plan = damage::Plan { lookups: arguments.lookups, broadcasts: arguments.broadcasts, lasts };
+            damage::measure(&mut world, &terms, &config, attack, plan)
         });
         let report = meter.report(&world, name);
         let peers = (arguments.peers as u32).clamp(1, BASELINE_PEERS);
         let baseline_events_per_s = Some(baseline::events_per_s(peers, BASELINE_EVENTS));
-        Ok(Report { lookups, broadcast, baseline_events_per_s, ..report })
+        Ok(Report { lookups, broadcast, windows, attack, baseline_events_per_s, ..report })
     }
+}
+
+/// The seed that the environment says, or 0.
+fn seed() -> anyhow::Result<u64> {
+    let Ok(text) = std::env::var("POLYMORPH_SEED") else { return Ok(0) };
+    text.trim().parse().with_context(|| format!("POLYMORPH_SEED={text:?} is no seed; use a number or unset it"))
 }
 
 /// One after the other, each through somebody who is in already.

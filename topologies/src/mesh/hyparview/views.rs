@@ -5,7 +5,7 @@ use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::Change;
 use polymorph_core::topology::question::Hold;
 
-use super::{HyParView, Message};
+use super::{HyParView, Message, Purpose};
 
 impl HyParView {
     /// Takes a peer into the active view; one drawn by lot makes room for it (§4.2).
@@ -58,6 +58,18 @@ impl HyParView {
     pub(super) fn take_in(&mut self, peers: &[Guid], given: &[Guid], cx: &mut Context<'_, Self>) {
         for &peer in peers {
             self.add_passive(peer, given, cx);
+        }
+    }
+
+    /// Whoever was refused may have lost its neighbors to something that befell those here as well: once in a cycle
+    /// they are tested for its sake. Beyond the paper, whose nodes test their neighbors by broadcasting only: where
+    /// many fail at once, those who have not noticed yet refuse all who have.
+    pub(super) fn turn_away(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
+        self.add_passive(peer, &[], cx);
+        self.turned_away = Some(peer);
+        if !core::mem::replace(&mut self.tested, true) {
+            let open: Vec<Guid> = self.active.iter().copied().filter(|peer| !self.is_asked(peer)).collect();
+            open.into_iter().for_each(|peer| self.ask(peer, Message::Test, Purpose::Test, cx));
         }
     }
 

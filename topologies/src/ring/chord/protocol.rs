@@ -301,7 +301,7 @@ impl Chord {
 }
 
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.
-const MAX_SEEDS: usize = 16;
+pub(super) const MAX_SEEDS: usize = 16;
 /// How long the first wait for a seed is; our choice, about a dial that fails.
 const RETRY: core::time::Duration = core::time::Duration::from_secs(3);
 /// How often the wait doubles: up to about a minute and a half.

@@ -1,0 +1,75 @@
+//! What the application of a hostile world wants: every command, with fields that may make no sense.
+
+use std::time::Duration;
+
+use polymorph_core::engine::Slot;
+use polymorph_core::engine::io::{Command, Input, Origin, Responder, To};
+use polymorph_core::topology::event::Ticket;
+use polymorph_core::topology::question::Hold;
+
+use super::super::frames::{key, status, target};
+use super::super::source::Source;
+use super::super::wild::Wild;
+use super::{PEERS, World};
+
+impl World {
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(1 << 63 | self.tickets);
+        self.waiting.insert(ticket);
+        ticket
+    }
+
+    fn to(&self, source: &mut Source<'_>) -> To<Wild> {
+        if source.once_in(2) { To::Peer(self.everybody[source.pick(PEERS + 1)]) } else { To::Target(target(source)) }
+    }
+
+    /// The application wants something.
+    pub(crate) fn wish(&mut self, source: &mut Source<'_>) -> String {
+        let slot = Slot(source.pick(4) as u16);
+        let peer = self.everybody[source.pick(PEERS + 1)];
+        let to = self.to(source);
+        let command = match source.pick(16) {
+            0 => Command::Join { seeds: self.contacts.iter().skip(source.pick(PEERS)).take(3).cloned().collect() },
+            1 => Command::Lookup { ticket: self.ticket(), to: target(source), n: source.pick(20) },
+            2 | 3 => {
+                let timeout = Duration::from_millis(source.number().into());
+                let timeout = timeout.min(Duration::from_secs(600));
+                let (service, payload) = (source.number(), source.bytes());
+                Command::Request { ticket: self.ticket(), to, service, payload, timeout }
+            }
+            4 => Command::Notice { ticket: self.ticket(), to, service: source.number(), payload: source.bytes() },
+            5 => Command::Respond { to: responder(peer, source), status: status(source), payload: source.bytes() },
+            6 => {
+                let topic = source.once_in(2).then(|| key(source));
+                let origin = if source.once_in(2) { Origin::Claimed } else { Origin::Signed };
+                Command::Publish { ticket: self.ticket(), topic, payload: source.bytes(), origin }
+            }
+            7 => Command::Subscribe { topic: key(source) },
+            8 => Command::Unsubscribe { topic: key(source) },
+            9 => {
+                let lifetime = Duration::from_secs(source.short().into());
+                Command::Put { ticket: self.ticket(), key: key(source), value: source.bytes(), lifetime }
+            }
+            10 => Command::Withdraw { key: key(source) },
+            11 => Command::Get { ticket: self.ticket(), key: key(source) },
+            12 => Command::Consumed { peer, bytes: source.number() },
+            13 => {
+                let hold = [None, Some(Hold::Cached), Some(Hold::Required)][source.pick(3)];
+                Command::Hold { peer, hold }
+            }
+            14 => Command::Ping { ticket: self.ticket(), peer },
+            _ => Command::Ask { ticket: self.ticket(), command: bytes::Bytes::copy_from_slice(source.raw(12)) },
+        };
+        self.feed(Input::Command(slot, command))
+    }
+}
+
+fn responder(peer: polymorph_core::Guid, source: &mut Source<'_>) -> Responder {
+    let (id, hops) = (source.number(), source.byte());
+    match source.pick(3) {
+        0 => Responder::Direct { peer, id },
+        1 => Responder::Path { peer, id, hops },
+        _ => Responder::Origin { peer, id, hops },
+    }
+}
