@@ -1,5 +1,6 @@
 //! Key-routed overlays: every key has an owner that everybody finds in a logarithmic number of hops. Chord is a
-//! ring; Kademlia measures with XOR instead of walking clockwise, and is at home here for what it does.
+//! ring; Kademlia measures with XOR instead of walking clockwise, Pastry and Tapestry correct digit after digit, and are
+//! at home here for what they do. Symphony and one-hop are the two ends: a few links, or all.
 
 #[cfg(any(feature = "pastry", feature = "tapestry", feature = "one-hop"))]
 mod calls;

@@ -28,11 +28,14 @@ impl Model for Symphony {
 
     fn claims(config: &Config, peers: usize) -> Claims {
         let bits = (usize::BITS - peers.leading_zeros()) as usize;
+        let ring = Chord::claims(&config.ring(), peers);
         Claims {
+            agreement: ring.agreement,
+            degree: ring.degree,
             // O(log² n / k) (theorem 3.1); what is found here, times four.
             hops: Some(4 + 2 * bits * bits / config.links),
-            quiet: Chord::claims(&config.ring(), peers).quiet + 2 * config.relink.as_secs(),
-            ..Chord::claims(&config.ring(), peers)
+            quiet: ring.quiet + 2 * config.relink.as_secs(),
+            ..Claims::default()
         }
     }
 
