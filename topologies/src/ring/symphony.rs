@@ -182,7 +182,8 @@ impl Symphony {
         let near = self.ring.neighbors().into_iter().filter(|neighbor| every || neighbor.hold == Hold::Required);
         for peer in near.map(|neighbor| neighbor.peer).filter(allowed) {
             if !self.links.contains(&peer) {
-                rank(Peer::new(&self.place(), peer), &[]);
+                let ahead = if self.config.lookahead > 0 { self.links.beside(&peer) } else { &[] };
+                rank(Peer::new(&self.place(), peer), ahead);
             }
         }
         ranked.retain(|(best, ..)| *best < here);

@@ -6,7 +6,7 @@ use polymorph_core::overlay::Place;
 use polymorph_core::topology::Topology as _;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::Ticket;
-use polymorph_core::topology::question::{Role, Target};
+use polymorph_core::topology::question::{Hold, Role, Target};
 use polymorph_core::{Guid, Key};
 
 use super::super::prefix::{Peer, head};
@@ -32,6 +32,8 @@ pub(super) struct Link {
 #[derive(Debug, Default)]
 pub(super) struct Links {
     all: Vec<Link>,
+    /// Whom the two beside this node on the ring are linked to, as they last said.
+    beside: Vec<(Guid, Vec<Peer>)>,
     /// How many peers there were, by estimate, when the links were drawn.
     drawn_for: f64,
 }
@@ -68,8 +70,29 @@ impl Links {
         self.drawn_for = count;
     }
 
+    /// Whom somebody beside this node is linked to.
+    pub(super) fn beside(&self, guid: &Guid) -> &[Peer] {
+        self.beside.iter().find(|(peer, _)| peer == guid).map_or(&[], |(_, ahead)| ahead)
+    }
+
+    /// Somebody beside this node said whom it is linked to.
+    pub(super) fn set_beside(&mut self, guid: Guid, ahead: Vec<Peer>) {
+        self.beside.retain(|(peer, _)| *peer != guid);
+        if self.beside.len() == BESIDE {
+            self.beside.remove(0);
+        }
+        self.beside.push((guid, ahead));
+    }
+
+    /// A neighbor said whom it is linked to; `false` if it is no long link.
+    fn set_ahead(&mut self, guid: &Guid, ahead: &[Peer]) -> bool {
+        let link = self.all.iter_mut().find(|link| link.peer.guid == *guid);
+        link.map(|link| link.ahead = ahead.to_vec()).is_some()
+    }
+
     pub(super) fn clear(&mut self) {
         self.all.clear();
+        self.beside.clear();
         self.drawn_for = 0.0;
     }
 }
@@ -110,8 +133,24 @@ impl Symphony {
 
     /// Those a neighbor may look at: the two beside this node, and its links.
     fn ahead(&self) -> Vec<Guid> {
-        let beside = self.ring.neighbors().into_iter().filter(|neighbor| neighbor.role != Role::Finger);
-        beside.take(2).map(|neighbor| neighbor.peer).chain(self.links.peers()).take(MAX_AHEAD).collect()
+        self.two_beside().chain(self.links.peers()).take(MAX_AHEAD).collect()
+    }
+
+    /// The peers before and after this node on the ring: the ring's required links.
+    pub(super) fn two_beside(&self) -> impl Iterator<Item = Guid> {
+        let beside = self.ring.neighbors().into_iter().filter(|neighbor| neighbor.hold == Hold::Required);
+        beside.map(|neighbor| neighbor.peer)
+    }
+
+    /// A neighbor said whom it is linked to; `false` if it is none.
+    fn heard_ahead(&mut self, from: Guid, ahead: &[Guid]) -> bool {
+        let ahead = self.peers(ahead);
+        let linked = self.links.set_ahead(&from, &ahead);
+        let beside = self.two_beside().any(|peer| peer == from);
+        if beside {
+            self.links.set_beside(from, ahead);
+        }
+        linked || beside
     }
 
     pub(super) fn set_relink(&mut self, base: Duration, cx: &mut Context<'_, Self>) {
@@ -140,7 +179,10 @@ impl Symphony {
         }
         if self.config.lookahead > 0 {
             let ahead = self.ahead();
-            for peer in self.links.peers().collect::<Vec<_>>() {
+            let mut peers: Vec<Guid> = self.links.peers().chain(self.two_beside()).collect();
+            peers.sort_unstable();
+            peers.dedup();
+            for peer in peers {
                 let ticket = cx.call(peer, Message::Linked(ahead.clone()));
                 self.expect(ticket, Awaited::Exchange);
             }
@@ -200,14 +242,8 @@ impl Symphony {
                 Some(Message::Linked(self.ahead()))
             }
             Message::Link => Some(Message::Full),
-            Message::Linked(ahead) => {
-                let ahead = self.peers(&ahead);
-                match self.links.all.iter_mut().find(|link| link.peer.guid == from) {
-                    Some(link) => link.ahead = ahead,
-                    None => return Some(Message::Unlinked),
-                }
-                Some(Message::Linked(self.ahead()))
-            }
+            Message::Linked(ahead) if self.heard_ahead(from, &ahead) => Some(Message::Linked(self.ahead())),
+            Message::Linked(_) => Some(Message::Unlinked),
             Message::Ring(_) | Message::Full | Message::Unlinked => None,
         }
     }
@@ -220,10 +256,7 @@ impl Symphony {
             }
             (Some(Awaited::Link(left)), _) => self.draw_again(left, cx),
             (Some(Awaited::Exchange), Message::Linked(ahead)) => {
-                let ahead = self.peers(&ahead);
-                if let Some(link) = self.links.all.iter_mut().find(|link| link.peer.guid == from) {
-                    link.ahead = ahead;
-                }
+                self.heard_ahead(from, &ahead);
             }
             (Some(Awaited::Exchange), _) => self.links.remove(&from),
             _ => {}
@@ -231,6 +264,8 @@ impl Symphony {
     }
 }
 
+/// How many stand beside a node.
+const BESIDE: usize = 2;
 /// How many neighbors of a neighbor are looked at: all that one with the most links may have.
 const MAX_AHEAD: usize = 64;
 /// How often a distance is drawn again when nobody there takes a link.

@@ -61,6 +61,9 @@ impl Model for Symphony {
             beside.into_iter().chain(drawn[of as usize].iter().map(|(other, _)| *other)).map(peer).collect()
         };
         self.links.drawn_for(f64::from(count));
+        for beside in [(me as u32 + 1) % count, (me as u32 + count - 1) % count] {
+            self.links.set_beside(peer(beside).guid, ahead(beside));
+        }
         for &(other, by) in &drawn[me] {
             self.links.add(peer(other), by, ahead(other));
         }
