@@ -36,7 +36,7 @@ impl Census {
     pub fn successor(&self, key: &Key) -> usize {
         let head = head(key);
         // Positions are hashes, evenly spread: the place is near where it would be if they were quite even.
-        let guess = (u128::from(head) * self.heads.len() as u128 >> 64) as usize;
+        let guess = ((u128::from(head) * self.heads.len() as u128) >> 64) as usize;
         let mut reach = 1;
         while guess >= reach && self.heads[guess - reach] >= head {
             reach *= 2;
