@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     /// The topology's name.
     pub topology: String,
-    /// How many peers there were at the end.
+    /// How many peers there were, before any were made to fail.
     pub peers: usize,
     /// From which seed.
     pub seed: u64,
