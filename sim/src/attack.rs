@@ -5,12 +5,17 @@
 //! may drop it, change it, or say more. It knows no private table of anybody; what it knows is what it heard. So an
 //! attacker works against any topology, also one that nobody here has seen.
 
+pub mod damage;
+mod deed;
+mod drawn;
+
 use core::fmt;
 
 use polymorph_core::wire::Frame;
 use polymorph_core::{Guid, Time, Topology};
 
 use crate::mix::{below, mix};
+pub use drawn::{Assault, Attack, BadAttack, Kind};
 
 /// What becomes of a frame in an attacker's hands.
 pub enum Fate<T: Topology> {

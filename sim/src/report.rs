@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::attack::damage::Damage;
+
 /// Everything measured in one run.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
@@ -39,6 +41,8 @@ pub struct Report {
     pub load: Option<Load>,
     /// Before and after repair, when peers failed.
     pub windows: Option<Windows>,
+    /// What attackers did, if there were any.
+    pub attack: Option<Damage>,
 }
 
 /// Lookups of keys.

@@ -91,7 +91,7 @@ fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
         let for_it = |w: &Waits| matches!(w, Waits::Record { operation } if *operation == id);
         let asked = state.questions.iter().filter(|(_, p)| for_it(&p.waits)).count();
         let found = |l: &super::lookup::Lookup<T>| matches!(l.asker(), Asker::Record { operation } if *operation == id);
-        let sought = state.lookups.values().any(found);
+        let sought = state.lookups.values().any(|lookup| found(lookup));
         holds!(sought || open == asked && asked > 0, "operation {id} waits for {open} answers, and asked {asked}");
     }
     for (timer, handle) in &state.set {

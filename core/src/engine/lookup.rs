@@ -161,7 +161,7 @@ impl<T: Topology> Desk<'_, T> {
             via,
             timer,
         };
-        self.state.lookups.insert(id, lookup);
+        self.state.lookups.insert(id, Box::new(lookup));
         match self.state.settings.lookup {
             Mode::Iterative => self.begin_iterative(topology, id),
             Mode::Recursive | Mode::Semi => {
@@ -190,6 +190,10 @@ impl<T: Topology> Desk<'_, T> {
                 self.try_again(topology, id);
             }
         }
+    }
+
+    fn take_lookup(&mut self, id: u32) -> Option<Lookup<T>> {
+        self.state.lookups.remove(&id).map(|lookup| *lookup)
     }
 
     // Recursive and semi-recursive.
@@ -244,7 +248,7 @@ impl<T: Topology> Desk<'_, T> {
 
     fn no_more_tries(&mut self, id: u32) {
         if self.state.lookups.get(&id).is_some_and(|l| l.awaited == 0)
-            && let Some(lookup) = self.state.lookups.remove(&id)
+            && let Some(lookup) = self.take_lookup(id)
         {
             let why = if lookup.timeouts > 0 { Failure::Timeout } else { Failure::Unreachable };
             self.end_lookup(lookup, None, Vec::new(), 0, why);
@@ -252,7 +256,7 @@ impl<T: Topology> Desk<'_, T> {
     }
 
     fn found(&mut self, id: u32, peers: Vec<Guid>, hops: u8) {
-        if let Some(lookup) = self.state.lookups.remove(&id) {
+        if let Some(lookup) = self.take_lookup(id) {
             let owner = peers.first().copied();
             self.end_lookup(lookup, owner, peers, hops.into(), Failure::Unreachable);
         }
@@ -394,7 +398,7 @@ impl<T: Topology> Desk<'_, T> {
             let (state, to) = (candidate.state.clone(), Box::new(to.clone()));
             self.ask(peer, Waits::Find { lookup: id }, None, Bytes::new(), |id| Body::Find { id, lane, n, to, state });
         }
-        if done && let Some(lookup) = self.state.lookups.remove(&id) {
+        if done && let Some(lookup) = self.take_lookup(id) {
             self.end_iterative(lookup);
         }
     }
@@ -446,14 +450,14 @@ impl<T: Topology> Desk<'_, T> {
 
     /// Ends a lookup whatever it waits for.
     pub(super) fn abandon_lookup(&mut self, id: u32, why: Failure) {
-        if let Some(lookup) = self.state.lookups.remove(&id) {
+        if let Some(lookup) = self.take_lookup(id) {
             self.end_lookup(lookup, None, Vec::new(), 0, why);
         }
     }
 
     /// A lookup took too long: what is known so far is its end.
     pub(super) fn lookup_overdue(&mut self, id: u32) {
-        let Some(lookup) = self.state.lookups.remove(&id) else { return };
+        let Some(lookup) = self.take_lookup(id) else { return };
         if self.state.settings.lookup == Mode::Iterative {
             self.end_iterative(lookup);
         } else {

@@ -305,34 +305,42 @@ impl<T: Topology> Peer<T> {
 #[derive(Debug)]
 struct Resting {
     guid: Guid,
+    /// The overlay that has it cached, and on which lanes. It is hardly ever more than one.
+    slot: Slot,
+    cached: u32,
+    more: Option<Box<More>>,
+}
+
+/// What most resting peers do not have.
+#[derive(Debug)]
+struct More {
     rtt: Rtt,
     faults: u32,
     redials: u8,
-    cached: Cached,
+    /// Other overlays that have it cached.
+    cached: Box<[(Slot, u32)]>,
 }
 
-/// The lanes of each overlay that have a resting peer cached. It is hardly ever more than one overlay.
-#[derive(Debug)]
-enum Cached {
-    By(Slot, u32),
-    ByMany(Box<[(Slot, u32)]>),
-}
-
-impl Cached {
-    fn of(overlays: &[PeerOverlay]) -> Self {
-        match overlays {
-            [one] => Self::By(one.slot, one.cached),
-            many => Self::ByMany(many.iter().map(|o| (o.slot, o.cached)).collect()),
-        }
+impl Resting {
+    fn of<T: Topology>(peer: &Peer<T>) -> Self {
+        let Peer { guid, rtt, faults, redials, ref overlays, .. } = *peer;
+        let mut cached = overlays.iter().map(|o| (o.slot, o.cached));
+        let (slot, lanes) = cached.next().unwrap_or_default();
+        let cached: Box<[_]> = cached.collect();
+        let more = rtt.micros().is_some() || faults > 0 || redials > 0 || !cached.is_empty();
+        let more = more.then(|| Box::new(More { rtt, faults, redials, cached }));
+        Self { guid, slot, cached: lanes, more }
     }
 
-    fn overlays(self) -> Vec<PeerOverlay> {
-        let cached = |(slot, cached)| PeerOverlay { cached, ..PeerOverlay::new(slot) };
-        match self {
-            // Of its own size: a vector that grows makes room for four.
-            Self::By(slot, lanes) => Vec::from([cached((slot, lanes))]),
-            Self::ByMany(many) => many.into_iter().map(cached).collect(),
-        }
+    fn wake<T: Topology>(self) -> Peer<T> {
+        let overlay = |slot, cached| PeerOverlay { cached, ..PeerOverlay::new(slot) };
+        // Of its own size: a vector that grows makes room for four.
+        let mut overlays = Vec::from([overlay(self.slot, self.cached)]);
+        let known = Peer::new(self.guid);
+        let Some(more) = self.more else { return Peer { overlays, ..known } };
+        let More { rtt, faults, redials, cached } = *more;
+        overlays.extend(cached.into_iter().map(|(slot, cached)| overlay(slot, cached)));
+        Peer { rtt, faults, redials, overlays, ..known }
     }
 }
 
@@ -364,10 +372,9 @@ impl<T: Topology> Entry<T> {
     /// The peer, with all that belongs to a session.
     fn wake(&mut self) -> Option<&mut Peer<T>> {
         if let Self::Resting(_) = self
-            && let Self::Resting(Resting { guid, rtt, faults, redials, cached }) = core::mem::replace(self, Self::Free)
+            && let Self::Resting(resting) = core::mem::replace(self, Self::Free)
         {
-            let known = Peer { rtt, faults, redials, overlays: cached.overlays(), ..Peer::new(guid) };
-            *self = Self::Awake(Box::new(known));
+            *self = Self::Awake(Box::new(resting.wake()));
         }
         self.awake_mut()
     }
@@ -432,7 +439,7 @@ impl<T: Topology> Peers<T> {
     pub(super) fn rtt(&self, guid: &Guid) -> Option<&Rtt> {
         match &self.table[self.find(guid)? as usize] {
             Entry::Free => None,
-            Entry::Resting(resting) => Some(&resting.rtt),
+            Entry::Resting(resting) => resting.more.as_ref().map(|more| &more.rtt),
             Entry::Awake(peer) => Some(&peer.rtt),
         }
     }
@@ -442,7 +449,7 @@ impl<T: Topology> Peers<T> {
         let at = self.find(guid)?;
         match &mut self.table[at as usize] {
             Entry::Free => None,
-            Entry::Resting(resting) => Some(&mut resting.rtt),
+            Entry::Resting(resting) => resting.more.as_mut().map(|more| &mut more.rtt),
             Entry::Awake(peer) => Some(&mut peer.rtt),
         }
     }
@@ -486,9 +493,7 @@ impl<T: Topology> Peers<T> {
             self.free.push(at);
             self.recent.set(None);
         } else if idle && peer.rests() {
-            let Peer { guid, rtt, faults, redials, ref overlays, .. } = **peer;
-            let cached = Cached::of(overlays);
-            self.table[at as usize] = Entry::Resting(Resting { guid, rtt, faults, redials, cached });
+            self.table[at as usize] = Entry::Resting(Resting::of(peer));
         }
     }
 

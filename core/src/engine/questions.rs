@@ -10,7 +10,7 @@ use super::hash::Own;
 use crate::{Guid, Time};
 
 /// How large the table stays when a burst is over.
-const KEPT: usize = 64;
+const KEPT: usize = 3;
 
 /// Questions that are not answered yet, by their numbers.
 #[derive(Debug)]

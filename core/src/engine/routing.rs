@@ -65,6 +65,8 @@ impl<T: Topology> Desk<'_, T> {
             return self.no_way(&routed, Some(from));
         }
         routed.before = core::mem::take(&mut routed.state);
+        // Whom the hop before could not reach is not on the wire; a driver that does not encode brings it along.
+        routed.tried.clear();
         // It crossed this link at least.
         routed.hops = routed.hops.max(1);
         if let What::Message(message) = &mut routed.what {

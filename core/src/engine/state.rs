@@ -141,7 +141,7 @@ pub(super) struct State<T: Topology> {
     pub(super) questions: Questions,
     /// What the application asked the topology, and under which number it waits.
     pub(super) asks: BTreeMap<Ticket, u32>,
-    pub(super) lookups: BTreeMap<u32, Lookup<T>>,
+    pub(super) lookups: BTreeMap<u32, Box<Lookup<T>>>,
     pub(super) ids: u32,
     pub(super) casts: Casts,
     pub(super) records: Records,
@@ -241,7 +241,7 @@ impl<T: Topology> State<T> {
     pub(super) fn bytes(&self) -> usize {
         self.timers.bytes()
             + self.questions.bytes()
-            + self.lookups.values().map(Lookup::bytes).sum::<usize>()
+            + self.lookups.values().map(|lookup| lookup.bytes()).sum::<usize>()
             + self.casts.bytes()
             + self.records.bytes()
     }

@@ -19,12 +19,19 @@ impl<T: Topology> Waiting<T> {
 
     pub(super) fn push(&mut self, slot: Slot, frame: Frame<T>) {
         self.bytes += frame.charge() as usize;
+        // Mostly it is one, and a vector that grows makes room for four.
+        if self.frames.is_empty() {
+            self.frames.reserve_exact(1);
+        }
         self.frames.push((slot, frame));
     }
 
     /// Takes out the frames of the overlays that `which` names, in order.
     pub(super) fn take(&mut self, mut which: impl FnMut(Slot) -> bool) -> Vec<(Slot, Frame<T>)> {
         let taken: Vec<_> = self.frames.extract_if(.., |(slot, _)| which(*slot)).collect();
+        if self.frames.is_empty() {
+            self.frames = Vec::new();
+        }
         self.bytes -= taken.iter().map(|(_, frame)| frame.charge() as usize).sum::<usize>();
         taken
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use polymorph::sim::Latency;
+use polymorph::sim::attack::Attack;
+use polymorph::sim::attack::damage::Service;
 use polymorph::sim::churn::{Churn, Lifetimes};
 use polymorph::sim::latency::Plane;
 use polymorph::sim::report::{Broadcast, Lookups, Report};
@@ -62,6 +64,10 @@ pub(crate) struct Arguments {
     /// Whether broadcasts always come from the same peer
     #[arg(long, value_enum, default_value_t = From::One)]
     sources: From,
+    /// A share of peers that attack after the calm: the same is measured without and with them. One of drop, misroute,
+    /// poison, free-ride, flood, sybil, eclipse-key and eclipse-node
+    #[arg(long, value_name = "KIND:SHARE")]
+    attack: Option<Attack>,
     /// Begin with ideal tables instead of joining one by one
     #[arg(long)]
     ideal: bool,
@@ -169,6 +175,17 @@ fn human(report: &Report) -> String {
                 measured(window.lookups.as_ref(), window.broadcast.as_ref(), &mut lines);
             }
         }
+    }
+    if let Some(damage) = &report.attack {
+        let of = |service: &Service| {
+            let right = service.honest.or(service.consistent).map_or_else(String::new, |n| format!(", {n} right"));
+            let reached = service.reliability.map_or_else(String::new, |r| format!(", broadcasts reach {r:.4}"));
+            format!("{} of {} lookups answered{right}{reached}", service.ok, service.lookups)
+        };
+        lines.push(format!("{} of {} peers attack: {}", damage.attackers, report.peers, damage.kind.name()));
+        lines.push(format!("  without them {}", of(&damage.without)));
+        let tables = 100.0 * damage.with.tables;
+        lines.push(format!("  with them    {}; {tables:.1} % of table entries name them", of(&damage.with)));
     }
     if let (Some(state), Some(links)) = (&report.state, &report.links) {
         lines.push(format!("a peer has {:.1} neighbors and {:.1} sessions on average", state.entries_mean, links.mean));

@@ -19,6 +19,8 @@ use crate::world::Peer;
 pub(super) struct Case<'a, M: Model> {
     pub(super) subject: &'a Subject<M>,
     pub(super) seed: u64,
+    /// Laws that are not judged along with the one that is tried.
+    pub(super) without: Vec<Law>,
 }
 
 /// What a judge says: in which way the law is broken, at whom, and what.
@@ -77,7 +79,17 @@ impl<M: Model> Case<'_, M> {
 
     /// What the topology claims among as many as there are in a script.
     fn claims(&self, script: &Script) -> Claims {
-        M::claims(&self.subject.config, script.peers().len())
+        let mut claims = M::claims(&self.subject.config, script.peers().len());
+        for law in &self.without {
+            match law {
+                Law::Agreement => claims.agreement = false,
+                Law::Progress => (claims.hops, claims.closer) = (None, false),
+                Law::Coverage => claims.coverage = false,
+                Law::Symmetry => claims.symmetry = false,
+                _ => {}
+            }
+        }
+        claims
     }
 
     pub(super) fn quiet(&self, script: &Script) -> Duration {

@@ -124,6 +124,8 @@ pub enum Verdict {
     Held {
         /// Parts of it that the topology does not claim.
         unclaimed: Vec<&'static str>,
+        /// Laws that should hold again after something went wrong, but do not even hold before.
+        unjudged: Vec<Law>,
     },
     /// The topology does not claim it.
     NotClaimed,
@@ -159,8 +161,12 @@ impl Finding {
     #[must_use]
     pub fn note(&self) -> String {
         match &self.verdict {
-            Verdict::Held { unclaimed } if unclaimed.is_empty() => String::new(),
-            Verdict::Held { unclaimed } => format!("not claimed: {}", unclaimed.join(", ")),
+            Verdict::Held { unclaimed, unjudged } => {
+                let broken: Vec<&str> = unjudged.iter().map(|law| law.name()).collect();
+                let notes = [("not claimed", unclaimed.join(", ")), ("broken anyway", broken.join(", "))];
+                let said = notes.iter().filter(|(_, what)| !what.is_empty());
+                said.map(|(why, what)| format!("{why}: {what}")).collect::<Vec<_>>().join("; ")
+            }
             Verdict::NotClaimed => String::new(),
             Verdict::Violated(failure) => format!("seed {}: {}", failure.replay.seed, failure.violation),
         }
@@ -175,7 +181,10 @@ impl Serialize for Finding {
         map.serialize_entry("verdict", self.verdict.name())?;
         map.serialize_entry("seeds", &self.seeds)?;
         match &self.verdict {
-            Verdict::Held { unclaimed } => map.serialize_entry("unclaimed", unclaimed)?,
+            Verdict::Held { unclaimed, unjudged } => {
+                map.serialize_entry("unclaimed", unclaimed)?;
+                map.serialize_entry("broken_anyway", unjudged)?;
+            }
             Verdict::NotClaimed => {}
             Verdict::Violated(failure) => {
                 map.serialize_entry("seed", &failure.replay.seed)?;

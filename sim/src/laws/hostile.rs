@@ -95,11 +95,17 @@ fn garbled<V: DeserializeOwned>(original: &[u8], guids: &[Guid], dice: &mut Dice
 #[derive(Debug)]
 pub(super) struct Garbler {
     corpus: Corpus,
+    garbles: bool,
 }
 
 impl Garbler {
     pub(super) fn new(corpus: Corpus) -> Self {
-        Self { corpus }
+        Self { corpus, garbles: true }
+    }
+
+    /// One that only listens.
+    pub(super) fn tap(corpus: Corpus) -> Self {
+        Self { corpus, garbles: false }
     }
 
     fn note<T: Topology>(&self, body: &Body<T>) {
@@ -118,6 +124,9 @@ impl Garbler {
 impl<T: Topology> Attacker<T> for Garbler {
     fn says(&mut self, mut frame: Frame<T>, scene: &mut Scene<T>) -> Fate<T> {
         self.note(&frame.body);
+        if !self.garbles {
+            return Fate::Pass(frame);
+        }
         let mut dice = Dice(scene.pick(usize::MAX) as u64);
         // Sessions must come about, or nothing is said in them.
         let often = if frame.tag == 0 { 16 } else { 2 };

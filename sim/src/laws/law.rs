@@ -6,6 +6,8 @@ use core::str::FromStr;
 use polymorph_core::topology::model::Claims;
 use serde::{Serialize, Serializer};
 
+use super::plot::LONG_PARTITION;
+
 /// One of the laws. See the [module](super) for what each asks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[allow(missing_docs)]
@@ -90,7 +92,10 @@ impl Law {
             Self::Coverage => parts(&[part(claims.redundancy.is_some(), "a bound on redundancy")]),
             Self::Symmetry => claimed(claims.symmetry),
             Self::Healing if !claims.heals => None,
-            Self::Healing => parts(&[part(claims.merges, "from long partitions")]),
+            Self::Healing => {
+                let (some, long) = (claims.merges.is_some(), claims.merges.is_none_or(|most| most >= LONG_PARTITION));
+                parts(&[part(some, "from partitions"), part(long, "from long partitions")])
+            }
             Self::CleanLeave => claimed(claims.leaves),
             Self::Quiet => claimed(claims.idle.is_some()),
             Self::BoundedState if claims.entries.is_none() && claims.degree.is_none() => None,
@@ -100,6 +105,17 @@ impl Law {
             }
             Self::Hostility => parts(&[part(claims.entries.is_some(), "a bound on entries")]),
         }
+    }
+}
+
+/// The law that is broken in this way, where others ask for it too: healing, that it holds again.
+pub(super) fn broken_by(way: &str) -> Option<Law> {
+    match way {
+        "no answer" | "wrong owner" | "two owners" => Some(Law::Agreement),
+        "not closer" | "hops" => Some(Law::Progress),
+        "not reached" | "more than once" => Some(Law::Coverage),
+        "one-sided" => Some(Law::Symmetry),
+        _ => None,
     }
 }
 

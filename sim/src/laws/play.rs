@@ -89,6 +89,8 @@ pub(super) struct Play<T: Topology> {
     /// Who left or crashed.
     pub(super) gone: Vec<Peer>,
     terms: [Terms; 2],
+    /// Whether what is said is noted down, for strikes.
+    tapped: bool,
     /// How long it takes to be quiet from now on.
     unrest: Duration,
 }
@@ -122,6 +124,7 @@ impl<T: Topology> Play<T> {
             corpus: Corpus::default(),
             gone: Vec::new(),
             terms: [terms("a"), terms("b")],
+            tapped: script.0.iter().any(|step| matches!(step.deed, Deed::Strike { .. })),
             unrest: Duration::ZERO,
         }
     }
@@ -218,6 +221,9 @@ impl<T: Topology> Play<T> {
         let through = through.filter(|peer| inside.contains(peer)).or(inside.first().copied());
         let Ok(slot) = self.world.attach(peer, &self.terms[room as usize], stage.make) else { return };
         self.slots.insert((peer, room), slot);
+        if self.tapped && !self.world.is_corrupt(peer) {
+            self.world.corrupt(peer, Garbler::tap(self.corpus.clone()));
+        }
         let seeds = through.iter().map(|peer| self.world.contact(*peer)).collect();
         self.world.command_in(peer, slot, Command::Join { seeds });
         self.disturb(stage.quiet);

@@ -12,13 +12,18 @@ const KEYS: usize = 6;
 pub(super) const WARM_UP: usize = 10;
 /// How often it publishes after that, and how often others do.
 const COUNTED: usize = 5;
+/// Among how many peers state is watched: more would take longer and show no more.
+const CROWD: u32 = 12;
+/// How many of them stay from the beginning to the end: what grows shows at them.
+const STAY: usize = 2;
 /// How many rounds of coming and going state is watched for.
 const ROUNDS: usize = 40;
 /// How many events that never happened befall peers.
 const STRIKES: usize = 150;
-/// A partition that wires survive, and one that they do not: 30 s without a sign of life is the end of a wire.
-const SHORT_PARTITION: u64 = 8_000;
-const LONG_PARTITION: u64 = 90_000;
+/// Two partitions, in seconds: one that most wires survive and dials do not, and one that nothing survives, since 30 s
+/// without a sign of life are the end of a wire.
+const SHORT_PARTITION: u64 = 8;
+pub(super) const LONG_PARTITION: u64 = 90;
 
 /// Numbers drawn from a seed.
 struct Draw(u64, u64);
@@ -58,8 +63,8 @@ pub(super) fn of(law: Law, seed: u64, claims: &Claims, peers: u32) -> Script {
     let routes = claims.agreement || claims.hops.is_some();
     match law {
         Law::Isolation => plot.two_overlays(peers, routes, claims.coverage),
-        Law::BoundedState => plot.come_and_go(peers / 2, routes, claims.coverage),
-        Law::Hostility => plot.strike(peers / 2, routes, claims.coverage),
+        Law::BoundedState => plot.come_and_go(peers.min(CROWD), routes, claims.coverage),
+        Law::Hostility => plot.strike(peers.min(CROWD), routes, claims.coverage),
         _ => {
             plot.enter(peers, 1_000);
             match law {
@@ -150,7 +155,7 @@ impl Plot {
     }
 
     /// A fifth crashes at once, wires break, a part is cut off for a while, and a crowd comes.
-    fn disturb(&mut self, long: bool) {
+    fn disturb(&mut self, longest: Option<u64>) {
         let count = self.present.len();
         // Let what was there stand first.
         self.then(60_000, Deed::Heal);
@@ -162,11 +167,10 @@ impl Plot {
             let (a, b) = (self.anybody(), self.anybody());
             self.then(10_000, Deed::Sever(a, b));
         }
-        let lengths: &[u64] = if long { &[SHORT_PARTITION, LONG_PARTITION] } else { &[SHORT_PARTITION] };
-        for length in lengths {
+        for length in [SHORT_PARTITION, LONG_PARTITION].into_iter().filter(|length| Some(*length) <= longest) {
             let side = self.draw.some(self.present.clone(), self.present.len() / 3);
             self.then(20_000, Deed::Part(side));
-            self.then(*length, Deed::Heal);
+            self.then(length * 1_000, Deed::Heal);
         }
         self.then(20_000, Deed::Heal);
         (0..count / 4).for_each(|_| self.come(0, Room::A));
@@ -217,7 +221,7 @@ impl Plot {
         self.enter(peers, 1_000);
         for round in 0..ROUNDS {
             self.come(4_000, Room::A);
-            let gone = self.go();
+            let gone = self.present.remove(STAY + self.draw.pick(self.present.len() - STAY));
             self.then(4_000, if round % 2 == 0 { Deed::Crash(gone) } else { Deed::Leave(gone) });
             let (peer, key) = (self.anybody(), self.draw.number() % 10_000);
             if routes {

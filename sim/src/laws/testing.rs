@@ -2,7 +2,7 @@
 
 use polymorph_core::topology::model::Model;
 
-use super::{Law, Replay, Subject, Verdict};
+use super::{Finding, Law, Replay, Subject, Verdict};
 
 /// With how many seeds a test tries a law.
 const SEEDS: u64 = 2;
@@ -16,8 +16,8 @@ const SEEDS: u64 = 2;
 /// ```
 ///
 /// For several in one file give each a module: `mod ring { use super::*; conformance!(Ring); }`. A test of a law that
-/// the model does not claim passes and says so. `POLYMORPH_SEED` tries one seed instead of the usual ones, and
-/// `POLYMORPH_REPLAY` plays one script, as a failure says.
+/// the model does not claim passes and says so. `POLYMORPH_SEED` tries one seed instead of the usual ones,
+/// `POLYMORPH_SEEDS` that many, and `POLYMORPH_REPLAY` plays one script, as a failure says.
 #[macro_export]
 macro_rules! conformance {
     ($model:ty $(,)?) => {
@@ -53,7 +53,7 @@ macro_rules! conformance {
 /// Tries a law as [`conformance!`](crate::conformance) does.
 ///
 /// # Panics
-/// If the law is broken; or if `POLYMORPH_SEED` or `POLYMORPH_REPLAY` is set to what is none.
+/// If the law is broken; or if one of the three variables is set to what it cannot be.
 pub fn demand<M: Model>(subject: &Subject<M>, law: Law) {
     if let Ok(text) = std::env::var("POLYMORPH_REPLAY") {
         let replay: Replay = text.parse().unwrap_or_else(|bad| panic!("POLYMORPH_REPLAY={text:?}: {bad}"));
@@ -63,18 +63,23 @@ pub fn demand<M: Model>(subject: &Subject<M>, law: Law) {
         }
         return;
     }
-    let seeds = match std::env::var("POLYMORPH_SEED") {
-        Ok(text) => {
-            let seed: u64 = text.parse().unwrap_or_else(|bad| panic!("POLYMORPH_SEED={text:?}: {bad}"));
-            seed..=seed
-        }
-        Err(_) => 1..=SEEDS,
+    let seeds = match (number("POLYMORPH_SEED"), number("POLYMORPH_SEEDS")) {
+        (Some(seed), _) => seed..=seed,
+        (None, count) => 1..=count.unwrap_or(SEEDS),
     };
     for seed in seeds {
         match subject.check(law, seed) {
             Verdict::NotClaimed => println!("{law}: not claimed"),
-            Verdict::Held { unclaimed } => println!("{law}: held with seed {seed}; not claimed: {unclaimed:?}"),
+            held @ Verdict::Held { .. } => {
+                let note = Finding { law, seeds: 1, verdict: held }.note();
+                println!("{law}: held with seed {seed}{}{note}", if note.is_empty() { "" } else { "; " });
+            }
             Verdict::Violated(failure) => panic!("{failure}"),
         }
     }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|bad| panic!("{variable}={text:?}: {bad}")))
 }

@@ -20,8 +20,8 @@
 //!   member of a ring of r its r-th part of the ring's keys, with a first child all of its parent's.
 //! - **Broadcast**: N − 1 copies and no duplicates.
 //!
-//! **Not healed**: a center that was cut in two stays two polyrings; only who is left alone goes back, and who made
-//! itself the center because nobody answered. When the whole center goes at once, its heirs do not know each other
+//! **Not healed**: a center that was cut in two stays two polyrings when each gave the other's places away. Who is left
+//! alone goes back, and who made itself the center or its allocator because nobody answered, for a while. When the whole center goes at once, its heirs do not know each other
 //! and make one polyring each. There are no clusters yet: a peer that is gone cuts off those around it until it is
 //! replaced.
 //!
@@ -264,6 +264,9 @@ pub struct Polyring {
     /// Which of the known peers is asked next for any place.
     tries: usize,
     probing: Option<Probe>,
+    /// Who assigned the center's places until it could not be reached and this node took that over, and how often it
+    /// is still asked whether it is back: the silence may have been this node's own.
+    missed: Option<(Guid, u8)>,
     /// Who assigned places that are another's to give, and since when it knows better.
     warned: Option<(Guid, Time)>,
 }
@@ -392,6 +395,9 @@ const REFRESH: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(1);
 /// The same when everything was full.
 const RETRY_FULL: Duration = Duration::from_secs(10);
+/// How often an allocator that could not be reached is looked for, once in a [`REFRESH`]. A guess: what lasts longer than
+/// that is a partition, and is not healed.
+const MAX_MISSED: u8 = 4;
 /// How long orphans wait for an heir: its claims, and a dial that fails.
 const AWAIT_HEIR: Duration = Duration::from_secs(20);
 /// How long a vacant place is kept for an heir.

@@ -208,9 +208,11 @@ impl Model for FullMesh {
             symmetry: true,
             degree: Some(peers.saturating_sub(1)),
             entries: Some(MAX_MEMBERS + MAX_SEEDS),
-            idle: Some(0.0),
+            // A question and its answer in a period that jitter may halve.
+            idle: Some(120.0 / PERIOD.as_secs_f64() * 1.5),
             heals: true,
-            merges: false,
+            // Whoever knows nobody asks its seeds; two crowds each know enough.
+            merges: Some(10),
             leaves: true,
             quiet: 4 * PERIOD.as_secs(),
         }
@@ -219,6 +221,10 @@ impl Model for FullMesh {
     fn owner(Config: &Config, all: &Census, to: &Target<Self>) -> Option<Guid> {
         let &(Target::Key(key) | Target::Address(key)) = to;
         all.ring.get(all.successor(&key)).map(|(_, peer)| *peer)
+    }
+
+    fn entries(&self) -> usize {
+        self.members.len() + self.seeds.len()
     }
 
     fn ideal(&mut self, Config: &Config, all: &Census) -> bool {

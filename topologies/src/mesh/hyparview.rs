@@ -287,7 +287,20 @@ impl HyParView {
         self.tested = false;
         self.hungry = if self.active.len() + 1 < self.config.active { self.hungry.saturating_add(1) } else { 0 };
         self.fill(cx);
+        self.look_outside(cx);
         self.shuffle(cx);
+    }
+
+    /// Beyond the paper: a few who have only each other, and nobody in reserve, were perhaps cut off from all others
+    /// until these forgot them. A seed knows.
+    fn look_outside(&mut self, cx: &mut Context<'_, Self>) {
+        if self.hungry < MAX_HUNGRY || !self.passive.is_empty() || !self.asked.is_empty() {
+            return;
+        }
+        let outside: Vec<Guid> = self.seeds.iter().copied().filter(|seed| !self.active.contains(seed)).collect();
+        if let Some(&seed) = outside.get(cx.pick(outside.len())) {
+            self.ask(seed, Message::Join, Purpose::Fill, cx);
+        }
     }
 
     /// Asks as many peers as the active view has room for (§4.3): those in reserve, and with nobody left, a seed.
@@ -543,15 +556,24 @@ impl Model for HyParView {
             redundancy: Some((degree * peers as f64 / receivers - 2.0).max(0.0)),
             symmetry: true,
             degree: Some(config.active),
-            entries: Some(10_000),
-            idle: Some(0.0),
+            // The views, and lists that are no longer than a shuffle or a cycle's questions.
+            entries: Some(config.active + config.passive + MAX_SEEDS + MAX_ASKED + MAX_PEERS + MAX_REFUSALS),
+            // A shuffle walks, is answered, and the wire for the answer is made and closed again.
+            idle: Some(60.0 / config.cycle.as_secs_f64() * (f64::from(config.arwl) + 8.0)),
             heals: true,
-            merges: true,
+            // Two meshes of which each has enough neighbors do not look for each other.
+            merges: Some(10),
             leaves: true,
-            // Views heal within one or two cycles when fewer than 80 % fail (§5.3); jitter asks for a third.
-            quiet: 3 * config.cycle.as_secs().max(1),
+            // Views heal within one or two cycles when fewer than 80 % fail (§5.3). Who is left with too few, as after
+            // a partition, goes back to its seeds when it has been so for some cycles; jitter asks for one more each.
+            quiet: (u64::from(MAX_HUNGRY) + 4) * config.cycle.as_secs().max(1),
             ..Claims::default()
         }
+    }
+
+    fn entries(&self) -> usize {
+        let lists = self.seeds.len() + self.asked.len() + self.refused.len() + self.offered.len();
+        self.active.len() + self.passive.len() + lists
     }
 
     /// A random regular graph of which each node computes its own links; see `ideal.rs`.

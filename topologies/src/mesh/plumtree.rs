@@ -26,7 +26,7 @@ use polymorph_core::{Guid, Topology};
 use serde::{Deserialize, Serialize};
 
 use crate::setting::{Configure, Setting, SettingError, number, seconds};
-use missing::Missing;
+use missing::{MAX_ANNOUNCERS, MAX_MISSING, Missing};
 
 /// What peers tell each other.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -345,14 +345,20 @@ impl Model for Plumtree {
             coverage: true,
             redundancy: Some(REDUNDANCY),
             degree: Some(0),
-            entries: Some(10_000),
+            entries: Some(2 * MAX_HAD + MAX_MISSING * (1 + MAX_ANNOUNCERS) + MAX_ANNOUNCED + MAX_ANNOUNCERS),
+            // Where nothing is sent nothing is said.
             idle: Some(0.0),
             heals: true,
-            merges: true,
+            merges: Some(600),
             leaves: true,
             quiet: 5,
             ..Claims::default()
         }
+    }
+
+    /// The neighbors are those of the overlay below, which counts them.
+    fn entries(&self) -> usize {
+        self.had.len() + self.order.len() + self.missing.size() + self.announced.len() + self.have.1.len()
     }
 }
 

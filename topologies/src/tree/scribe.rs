@@ -49,7 +49,7 @@ use polymorph_core::topology::question::{CopyId, Neighbor, Pass, Powers, Role, S
 use polymorph_core::{Guid, Key, Place};
 
 use crate::setting::{self, Configure, Setting, SettingError};
-use detour::Detours;
+use detour::{Detours, MAX_DETOURS};
 use label::Label;
 use links::Links;
 use tree::{Means, Tree};
@@ -382,14 +382,22 @@ impl Model for Scribe {
             coverage: config.everyone,
             redundancy: Some(0.0),
             degree: Some(config.links),
-            entries: Some(10_000),
-            idle: Some(0.0),
+            // In each tree a parent and children, and a link to each.
+            entries: Some(MAX_TREES * 2 * (config.children + 2) + MAX_DETOURS),
+            // A wave to each child and its answer: as many as there are peers in the tree that all join. And the root
+            // and the lonely look around.
+            idle: Some(if config.everyone { 60.0 / config.beat.as_secs_f64() * 3.0 } else { 0.0 }),
             heals: true,
-            merges: true,
+            merges: Some(600),
             leaves: true,
             quiet: (config.beat * QUIET_BEATS).as_secs().max(1),
             ..Claims::default()
         }
+    }
+
+    fn entries(&self) -> usize {
+        let trees: usize = self.trees.values().map(Tree::size).sum();
+        trees + self.links.size() + self.detours.size()
     }
 }
 

@@ -7,6 +7,7 @@ use polymorph::Guid;
 use polymorph::core::engine::settings::{self, Overlay};
 use polymorph::core::topology::model::Model;
 use polymorph::core::{OverlayId, Place};
+use polymorph::sim::attack::damage;
 use polymorph::sim::report::{Report, Window};
 use polymorph::sim::witness::Keep;
 use polymorph::sim::workload::{self, Broadcasts, Failure, Lookups, Meter};
@@ -86,11 +87,17 @@ impl Visitor for Run<'_> {
             let failure = Failure { share, quiet: Duration::from_secs(quiet) };
             workload::windows(&mut world, &failure, |world| measure(world, 0))
         });
+        let attack = arguments.attack.map(|attack| {
+            // Long enough for tables to fill with what attackers say.
+            let lasts = Duration::from_secs(quiet);
+            let plan = damage::Plan { lookups: arguments.lookups, broadcasts: arguments.broadcasts, lasts };
+            damage::measure(&mut world, &terms, &config, attack, plan)
+        });
         let report = meter.report(&world, name);
         let peers = (arguments.peers as u32).clamp(1, BASELINE_PEERS);
         let baseline_events_per_s = Some(baseline::events_per_s(peers, BASELINE_EVENTS));
         let steady = Report { peers: all, state, links, traffic, load, ..report };
-        Ok(Report { lookups, broadcast, windows, baseline_events_per_s, ..steady })
+        Ok(Report { lookups, broadcast, windows, attack, baseline_events_per_s, ..steady })
     }
 }
 

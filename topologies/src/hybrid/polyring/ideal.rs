@@ -13,7 +13,7 @@ use polymorph_core::{Guid, Key};
 use super::path::Path;
 use super::ring::Ring;
 use super::routing::weight;
-use super::{Config, ELDERS, Polyring, REFRESH, Stand};
+use super::{Config, ELDERS, MAX_RESTING, MAX_SEEDS, MAX_WIDTH, Polyring, REFRESH, Stand};
 
 /// Places numbered breadth first, in rings of one width.
 pub(super) struct Numbered {
@@ -124,14 +124,23 @@ impl Model for Polyring {
             redundancy: Some(0.0),
             symmetry: true,
             degree: Some(2 * config.width),
-            entries: Some(10_000),
-            idle: Some(0.0),
+            // Two rings, three notes of each of their members, and lists that have bounds of their own.
+            entries: Some(2 * 4 * MAX_WIDTH + 2 * MAX_SEEDS + 3 * ELDERS + MAX_RESTING),
+            // A ring is compared with its allocator's in each period, and answered.
+            idle: Some(120.0 / REFRESH.as_secs_f64() * 1.5),
             heals: true,
-            merges: false,
+            // A center that is cut in two may give its places twice.
+            merges: None,
             leaves: true,
             // A wire that is silent, an heir, and a round of comparing.
             quiet: 3 * REFRESH.as_secs(),
         }
+    }
+
+    fn entries(&self) -> usize {
+        let stand = self.stand.iter().map(|stand| stand.ring.len() + stand.children.len() + stand.elders.len() + 1);
+        let notes = self.rooms.len() + self.heard.len() + self.redialed.len() + self.resting.len();
+        stand.sum::<usize>() + notes + self.seeds.len() + self.said_elders.len()
     }
 
     /// Of an address, in the shape that [`ideal`](Model::ideal) builds. For keys see

@@ -32,6 +32,7 @@ impl Polyring {
             heard: Default::default(),
             tries: 0,
             probing: None,
+            missed: None,
             warned: None,
         }
     }
@@ -178,7 +179,11 @@ impl Polyring {
     }
 
     fn look_for_others(&mut self, cx: &mut Context<'_, Self>) {
-        let known = self.lookouts();
+        let mut known = self.lookouts();
+        if let Some((peer, asks)) = self.missed.filter(|_| known.is_empty()) {
+            self.missed = asks.checked_sub(1).map(|left| (peer, left));
+            known.push(peer);
+        }
         let Some(stand) = self.stand.as_ref().filter(|_| self.quest.is_none() && !known.is_empty()) else { return };
         let (place, whom) = (Wish::Place(stand.path.clone()), cx.pick(known.len()));
         self.ask(known[whom], place, 0, cx);

@@ -10,8 +10,8 @@ use polymorph_core::topology::event::Change;
 use polymorph_core::topology::question::Hold;
 
 use super::{
-    AWAIT_HEIR, MAX_CLAIMS, MAX_RESTING, MAX_UNHEARD, Message, Orphan, PAGE, Path, Polyring, REST, RETRY, Ring, Stand,
-    Timer, Wish,
+    AWAIT_HEIR, MAX_CLAIMS, MAX_MISSED, MAX_RESTING, MAX_UNHEARD, Message, Orphan, PAGE, Path, Polyring, REST, RETRY,
+    Ring, Stand, Timer, Wish,
 };
 
 /// A place an heir leaves behind, for its own heir, and those who were around it.
@@ -42,7 +42,14 @@ impl Polyring {
                 self.redialed.swap_remove(at);
                 cx.want(peer, Hold::Required);
             }
-            None => self.gone(peer, cx),
+            None => {
+                let assigned = self.allocator() == Some(peer);
+                self.gone(peer, cx);
+                // Only in the center a node takes over from its own allocator.
+                if assigned && self.allocator() == Some(self.me) {
+                    self.missed = Some((peer, MAX_MISSED));
+                }
+            }
         }
     }
 

@@ -44,7 +44,7 @@ impl Polyring {
         let parent = (path.level() > 1).then_some(from);
         let before = self.neighborhood();
         let allocator = self.allocator();
-        (self.orphan, self.offer, self.giver) = (None, None, Some(from));
+        (self.orphan, self.offer, self.missed, self.giver) = (None, None, None, Some(from));
         let old = self.stand.take();
         let mut stand = match old {
             Some(mut stand) if stand.path == path => {

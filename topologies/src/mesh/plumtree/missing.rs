@@ -10,7 +10,7 @@ pub(super) const MAX_MISSING: usize = 1024;
 /// How many of them one peer may have announced first: so one liar leaves room for the others.
 pub(super) const MAX_MISSING_PER_PEER: usize = 128;
 /// How many announcers of one copy are remembered: the neighbors that may be asked one after the other.
-const MAX_ANNOUNCERS: usize = 8;
+pub(super) const MAX_ANNOUNCERS: usize = 8;
 
 /// The announcements of one copy.
 #[derive(Debug, Default)]
@@ -40,6 +40,11 @@ impl Missing {
             self.0.insert(id, Announced { by: vec![(from, round)], asked: 0 });
         }
         !full
+    }
+
+    /// How many copies and announcements of them are remembered.
+    pub(super) fn size(&self) -> usize {
+        self.0.values().map(|copy| 1 + copy.by.len()).sum()
     }
 
     fn announced_first_by(&self, peer: Guid) -> usize {

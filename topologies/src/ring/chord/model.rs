@@ -1,10 +1,13 @@
 //! Chord as the simulator sees it from above.
 
+use core::time::Duration;
+
 use polymorph_core::overlay::Place;
 use polymorph_core::topology::model::{Census, Claims, Model};
 use polymorph_core::topology::question::Target;
 use polymorph_core::{Guid, Key, Time};
 
+use super::protocol::MAX_SEEDS;
 use super::table::{Peer, Table};
 use super::{Chord, Config, Stage};
 
@@ -24,7 +27,8 @@ impl Model for Chord {
     }
 
     fn claims(config: &Config, peers: usize) -> Claims {
-        let bits = usize::BITS - peers.leading_zeros();
+        let bits = f64::from(usize::BITS - peers.leading_zeros());
+        let per_minute = |period: Duration| 60.0 / period.as_secs_f64();
         Claims {
             agreement: true,
             // Each finger halves the distance, and with high probability there are no more than 2·log2 N halvings
@@ -32,10 +36,14 @@ impl Model for Chord {
             hops: Some(2 * bits as usize + 1),
             closer: true,
             degree: Some(2),
-            entries: Some(10_000),
-            idle: Some(0.0),
+            // The tables, the seeds, and one answer awaited of each of five kinds.
+            entries: Some(1 + config.successors + config.fingers as usize + MAX_SEEDS + 5),
+            // The successor answers and is told; each finger, as many as there are powers of two between two peers, is
+            // a lookup of half as many hops there and back, some over wires that must be made.
+            idle: Some(per_minute(config.stabilize) * 3.0 + per_minute(config.fix_fingers) * bits * (bits + 2.0) / 2.0),
             heals: true,
-            merges: false,
+            // Two rings that forgot each other stay two, as in the papers.
+            merges: Some(10),
             leaves: true,
             // A crash is noticed within a round, and each round mends one more place behind it; the fingers follow.
             quiet: (6 * config.stabilize + config.fix_fingers).as_secs(),
@@ -46,6 +54,10 @@ impl Model for Chord {
     fn owner(_: &Config, all: &Census, to: &Target<Self>) -> Option<Guid> {
         let &(Target::Key(key) | Target::Address(key)) = to;
         all.ring.get(all.successor(&key)).map(|(_, peer)| *peer)
+    }
+
+    fn entries(&self) -> usize {
+        self.table.neighbors().len() + self.seeds.len() + self.awaited.len()
     }
 
     fn ideal(&mut self, _: &Config, all: &Census) -> bool {

@@ -55,6 +55,11 @@ pub(super) enum Lost {
 }
 
 impl Bucket {
+    /// How many peers it remembers.
+    pub(super) fn size(&self) -> usize {
+        self.entries.len() + self.spare.len()
+    }
+
     pub(super) fn new(depth: u32, entries: Vec<Entry>) -> Self {
         Self { depth, entries, spare: Vec::new(), checked: None }
     }

@@ -7,7 +7,7 @@ use polymorph_core::{Guid, Key};
 
 use super::bucket::{Bucket, Entry, head};
 use super::table::Table;
-use super::{Config, Kademlia, Stage};
+use super::{Config, Kademlia, MAX_LOST, MAX_SEEDS, Stage};
 
 impl Model for Kademlia {
     type Config = Config;
@@ -25,16 +25,20 @@ impl Model for Kademlia {
     }
 
     fn claims(config: &Config, peers: usize) -> Claims {
+        let bits = (usize::BITS - peers.leading_zeros()) as usize;
         Claims {
             agreement: true,
             // Each hop shares one bit more with the key than the one before (§2.3), at worst.
-            hops: Some((usize::BITS - peers.leading_zeros()) as usize + 1),
+            hops: Some(bits + 1),
             closer: true,
             degree: Some(0),
-            entries: Some(10_000),
-            idle: Some(0.0),
+            // 256 buckets and their replacement caches.
+            entries: Some(2 * 256 * config.k + MAX_SEEDS + MAX_LOST),
+            // Each refresh looks up a key in each bucket that there is: k and a few more are asked and answer, most of
+            // them over wires that must be made.
+            idle: Some(60.0 / config.refresh.as_secs_f64() * (bits + 1) as f64 * (config.k + 3) as f64 * 6.0),
             heals: true,
-            merges: true,
+            merges: Some(600),
             leaves: true,
             // Dead entries stay until somebody needs them, at the latest until the next refresh.
             quiet: config.refresh.mul_f64(1.3).as_secs() + 300,
@@ -57,6 +61,10 @@ impl Model for Kademlia {
             };
         }
         range.first().map(|(_, peer)| *peer)
+    }
+
+    fn entries(&self) -> usize {
+        self.table.size() + self.seeds.len() + self.lost.len()
     }
 
     /// Every bucket filled to k with peers drawn from all that belong there, by a hash of this node's position.

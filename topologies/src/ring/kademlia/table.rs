@@ -86,6 +86,11 @@ impl Table {
         self.buckets.iter().flat_map(|bucket| bucket.entries.iter().map(|entry| entry.guid))
     }
 
+    /// How many entries there are, those of the replacement caches included.
+    pub(super) fn size(&self) -> usize {
+        self.buckets.iter().map(Bucket::size).sum()
+    }
+
     /// How many bits the nearest peer shares with this node; `None` if nobody is known.
     pub(super) fn deepest(&self) -> Option<u32> {
         self.buckets.last().map(|bucket| bucket.depth)

@@ -29,6 +29,11 @@ struct Detour {
 }
 
 impl Detours {
+    /// How many are remembered.
+    pub(super) fn size(&self) -> usize {
+        self.recent.len()
+    }
+
     /// A copy is about to go; `from` is where it came from.
     pub(super) fn begin(
         &mut self,
@@ -87,7 +92,7 @@ fn towards(topic: Key, but: Option<Guid>, cx: &Context<'_, Scribe>) -> Option<Gu
 }
 
 /// How many copies are remembered: those of the round trips it takes to find out that a hop is dead.
-const MAX_DETOURS: usize = 64;
+pub(super) const MAX_DETOURS: usize = 64;
 /// How long after it went a copy may still wait in front of a dead hop: as long as a dial may take, and a half.
 const FRESH: Duration = Duration::from_secs(15);
 /// How many dead hops a copy outlives: as many as the engine tries for any message.

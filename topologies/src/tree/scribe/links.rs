@@ -28,6 +28,11 @@ impl Links {
         Self { held: BTreeMap::new(), required: 0, limit }
     }
 
+    /// How many peers are held.
+    pub(super) fn size(&self) -> usize {
+        self.held.len()
+    }
+
     /// One user more of this peer, and how firmly it needs the link.
     pub(super) fn hold(&mut self, peer: Guid, need: Hold, cx: &mut Context<'_, Scribe>) {
         let held = self.held.entry(peer).or_insert(Held { users: 0, hold: Hold::Cached });

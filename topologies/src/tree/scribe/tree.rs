@@ -87,6 +87,11 @@ impl Tree {
         Self { topic, subscribed: false, stand, label, told, children, waves: 0, check: None }
     }
 
+    /// The tree and whom this node knows in it.
+    pub(super) fn size(&self) -> usize {
+        1 + self.children.len() + usize::from(self.parent().is_some())
+    }
+
     pub(super) fn resting(&self) -> bool {
         self.stand == Stand::Resting
     }
