@@ -12,6 +12,8 @@ mod standard;
     feature = "full-mesh",
     feature = "chord",
     feature = "kademlia",
+    feature = "pastry",
+    feature = "tapestry",
     feature = "hyparview-plumtree",
     feature = "polyring"
 ))]

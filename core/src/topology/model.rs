@@ -1,5 +1,10 @@
 //! The second, optional trait: what the simulator and the laws ask of a topology besides running it.
 
+use core::any::Any;
+use core::fmt;
+use core::time::Duration;
+use std::sync::{Arc, OnceLock};
+
 use super::Topology;
 use super::layer::Layer;
 use super::question::Target;
@@ -17,6 +22,44 @@ pub struct Census {
     pub ring: Vec<(Key, Guid)>,
     /// The first 64 bits of each position in the ring: a search stays among these, eight to a cache line.
     heads: Vec<u64>,
+    /// How far apart peers are, where the world knows and it is not the same for all.
+    pub proximity: Option<Proximity>,
+    plan: Plan,
+}
+
+/// What a model works out once for all peers of a census.
+#[derive(Clone, Default)]
+struct Plan(Arc<OnceLock<Arc<dyn Any + Send + Sync>>>);
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "Plan" } else { "no plan" })
+    }
+}
+
+/// How long a round trip takes between two peers, named by their places in a census' ring: what nodes that had
+/// measured everybody would know.
+#[derive(Clone)]
+pub struct Proximity(Arc<dyn Fn(usize, usize) -> Duration + Send + Sync>);
+
+impl Proximity {
+    /// Proximity as a function says it.
+    #[must_use]
+    pub fn new(round_trip: impl Fn(usize, usize) -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(round_trip))
+    }
+
+    /// A round trip between two peers of the ring.
+    #[must_use]
+    pub fn round_trip(&self, a: usize, b: usize) -> Duration {
+        (self.0)(a, b)
+    }
+}
+
+impl fmt::Debug for Proximity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proximity")
+    }
 }
 
 impl Census {
@@ -28,7 +71,21 @@ impl Census {
         let mut ring: Vec<_> = guids.iter().map(|&guid| (overlay.position(guid, 0), guid)).collect();
         ring.sort_unstable();
         let heads = ring.iter().map(|(position, _)| head(position)).collect();
-        Self { overlay, guids, ring, heads }
+        Self { overlay, guids, ring, heads, proximity: None, plan: Plan::default() }
+    }
+
+    /// The same peers, and how far apart they are.
+    #[must_use]
+    pub fn with_proximity(mut self, proximity: Option<Proximity>) -> Self {
+        self.proximity = proximity;
+        self
+    }
+
+    /// What has to be worked out for all peers together, such as links that both ends must know of: done for the first
+    /// who asks, the same for all after. One model has one plan; `None` if another one's is there.
+    pub fn plan<P: Any + Send + Sync>(&self, work_out: impl FnOnce(&Self) -> P) -> Option<Arc<P>> {
+        let plan = self.plan.0.get_or_init(|| Arc::new(work_out(self)));
+        Arc::clone(plan).downcast().ok()
     }
 
     /// The index in [`ring`](Self::ring) of the first peer at or clockwise after `key`; 0 past the end.
@@ -36,7 +93,7 @@ impl Census {
     pub fn successor(&self, key: &Key) -> usize {
         let head = head(key);
         // Positions are hashes, evenly spread: the place is near where it would be if they were quite even.
-        let guess = (u128::from(head) * self.heads.len() as u128 >> 64) as usize;
+        let guess = ((u128::from(head) * self.heads.len() as u128) >> 64) as usize;
         let mut reach = 1;
         while guess >= reach && self.heads[guess - reach] >= head {
             reach *= 2;

@@ -4,9 +4,10 @@ use core::time::Duration;
 
 use polymorph_core::Topology;
 use polymorph_core::engine::AttachError;
-use polymorph_core::topology::model::{Census, Model};
+use polymorph_core::topology::model::{Census, Model, Proximity};
 
 use super::{Peer, World};
+use crate::latency::Latency;
 use crate::options::Terms;
 
 /// Why a world cannot begin with ideal tables.
@@ -43,6 +44,8 @@ impl<T: Topology> World<T> {
         let mut guids = self.census(&terms.name).guids;
         guids.extend(peers.iter().map(|&peer| self.guid(peer)));
         let census = Census::new(terms.name.id(), guids);
+        let proximity = self.proximity(&census);
+        let census = census.with_proximity(proximity);
         for &peer in &peers {
             let mut filled = false;
             self.attach(peer, terms, |place| {
@@ -60,6 +63,16 @@ impl<T: Topology> World<T> {
             self.run_for(step);
         }
         Ok(peers)
+    }
+
+    /// How far apart the peers of a census are; `None` where everybody is as near as everybody else.
+    fn proximity(&self, census: &Census) -> Option<Proximity> {
+        let (latency, seed) = (self.options().latency, self.options().seed);
+        if matches!(latency, Latency::Constant(_)) {
+            return None;
+        }
+        let numbers: Vec<u32> = census.ring.iter().map(|(_, guid)| self.peer(guid).map_or(0, |peer| peer.0)).collect();
+        Some(Proximity::new(move |a, b| 2 * latency.one_way(seed, numbers[a], numbers[b])))
     }
 }
 

@@ -24,6 +24,18 @@ pub(super) fn entries() -> Vec<Entry> {
             "Maymounkov & Mazières, Kademlia, IPTPS 2002",
         )
         .iterative(),
+        #[cfg(feature = "pastry")]
+        Entry::of::<crate::ring::pastry::Pastry>(
+            "pastry",
+            super::Family::Ring,
+            "Rowstron & Druschel, Pastry, Middleware 2001; Castro et al., MSR-TR-2002-82",
+        ),
+        #[cfg(feature = "tapestry")]
+        Entry::of::<crate::ring::tapestry::Tapestry>(
+            "tapestry",
+            super::Family::Ring,
+            "Zhao et al., Tapestry, JSAC 2004; Hildrum et al., SPAA 2002",
+        ),
         #[cfg(feature = "hyparview-plumtree")]
         Entry::of::<crate::mesh::HyParViewPlumtree>(
             "hyparview-plumtree",

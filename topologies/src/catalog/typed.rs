@@ -53,6 +53,10 @@ impl Wish<'_> {
             "chord" => self.grant::<crate::ring::chord::Chord, D>(name, visitor),
             #[cfg(feature = "kademlia")]
             "kademlia" => self.grant::<crate::ring::kademlia::Kademlia, D>(name, visitor),
+            #[cfg(feature = "pastry")]
+            "pastry" => self.grant::<crate::ring::pastry::Pastry, D>(name, visitor),
+            #[cfg(feature = "tapestry")]
+            "tapestry" => self.grant::<crate::ring::tapestry::Tapestry, D>(name, visitor),
             #[cfg(feature = "hyparview-plumtree")]
             "hyparview-plumtree" => self.grant::<crate::mesh::HyParViewPlumtree, D>(name, visitor),
             #[cfg(feature = "polyring")]

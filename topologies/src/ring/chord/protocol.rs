@@ -1,12 +1,11 @@
 //! How a node comes onto the ring, keeps its place in it, and goes.
 
-use core::cmp::Reverse;
-
 use polymorph_core::Guid;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Change, Ticket, Via};
-use polymorph_core::topology::question::{Hold, Target};
+use polymorph_core::topology::question::Target;
 
+use super::super::links::Holds;
 use super::table::Table;
 use super::{Awaited, Chord, Message, Stage, Timer};
 
@@ -21,9 +20,7 @@ impl Chord {
             self.stage = Stage::Joining;
             return self.try_seed(cx);
         }
-        for (peer, hold) in holds(&self.table) {
-            cx.want(peer, hold);
-        }
+        Holds::of(&self.table.neighbors()).want(cx);
         self.enter(cx);
     }
 
@@ -293,37 +290,14 @@ impl Chord {
 
     /// Changes the table, then the links, and says what changed.
     fn edit<R>(&mut self, cx: &mut Context<'_, Self>, change: impl FnOnce(&mut Table) -> R) -> R {
-        let (before, predecessor) = (holds(&self.table), self.table.predecessor());
+        let (before, predecessor) = (Holds::of(&self.table.neighbors()), self.table.predecessor());
         let result = change(&mut self.table);
-        let after = holds(&self.table);
-        let hold_in = |all: &[(Guid, Hold)], peer: &Guid| {
-            all.binary_search_by_key(peer, |(guid, _)| *guid).ok().map(|index| all[index].1)
-        };
-        for (peer, _) in before.iter().filter(|(peer, _)| hold_in(&after, peer).is_none()) {
-            cx.unwant(*peer);
-            cx.change(Change::NeighborDown(*peer));
-        }
-        for &(peer, hold) in &after {
-            match hold_in(&before, &peer) {
-                Some(old) if old == hold => continue,
-                Some(_) => {}
-                None => cx.change(Change::NeighborUp(peer)),
-            }
-            cx.want(peer, hold);
-        }
+        before.become_of(&self.table.neighbors(), cx);
         if predecessor != self.table.predecessor() {
             cx.change(Change::Range);
         }
         result
     }
-}
-
-/// Everybody in a table, sorted, with the firmest of the reasons to hold them.
-fn holds(table: &Table) -> Vec<(Guid, Hold)> {
-    let mut holds: Vec<_> = table.neighbors().iter().map(|neighbor| (neighbor.peer, neighbor.hold)).collect();
-    holds.sort_unstable_by_key(|&(peer, hold)| (peer, Reverse(hold)));
-    holds.dedup_by_key(|(peer, _)| *peer);
-    holds
 }
 
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.

@@ -1,0 +1,304 @@
+//! Tapestry in virtual time, on the real engine: Property 1 through joins and crashes, and objects that are found.
+
+use std::time::Duration;
+
+use polymorph_core::engine::Outcome;
+use polymorph_core::engine::io::Command as Wish;
+use polymorph_core::topology::Topology;
+use polymorph_core::topology::model::{Census, Model};
+use polymorph_core::topology::question::{Query, Route, Target, Verdict};
+use polymorph_core::{Guid, Key};
+use polymorph_sim::latency::Plane;
+use polymorph_sim::workload::{self, Lookups};
+use polymorph_sim::{Latency, Options, Peer, Terms, World, report};
+use polymorph_topologies::ring::tapestry::{Answer, Command, Config, Tapestry};
+
+fn world(seed: u64) -> World<Tapestry> {
+    println!("seed {seed}");
+    World::new(Options::seeded(seed))
+}
+
+fn on_a_plane(seed: u64) -> World<Tapestry> {
+    println!("seed {seed}");
+    World::new(Options { latency: Latency::Coordinates(Plane::default()), ..Options::seeded(seed) })
+}
+
+fn add(world: &mut World<Tapestry>, config: &Config) -> Peer {
+    world.add(&Terms::default(), |place| Tapestry::new(config, place)).expect("it is taken")
+}
+
+fn grow(world: &mut World<Tapestry>, config: &Config, peers: usize, every: Duration) {
+    for number in 0..peers {
+        let peer = add(world, config);
+        let seeds: Vec<Peer> = (number > 0).then(|| Peer((number * 7919 % number.max(1)) as u32)).into_iter().collect();
+        world.join(peer, &seeds);
+        world.run_for(every);
+    }
+}
+
+fn is_member(world: &World<Tapestry>, peer: Peer) -> bool {
+    world.topology(peer).is_some_and(|node| !node.addresses().is_empty())
+}
+
+fn members(world: &World<Tapestry>) -> Census {
+    let members = world.peers().filter(|&peer| is_member(world, peer)).map(|peer| world.guid(peer)).collect();
+    Census::new(Terms::default().name.id(), members)
+}
+
+/// Property 1: how many slots are empty that some member could fill.
+fn count_holes(world: &World<Tapestry>) -> usize {
+    let census = members(world);
+    let slot = |mine: &Key, other: &Key| {
+        let shared = mine.common_bits(other) / 4;
+        (shared, other.digit(shared, 4))
+    };
+    let mut holes = 0;
+    for (mine, guid) in &census.ring {
+        let node = world.topology(world.peer(guid).expect("a member")).expect("alive");
+        let neighbors = node.neighbors();
+        let filled: std::collections::BTreeSet<_> =
+            neighbors.iter().map(|n| slot(mine, &census.overlay.position(n.peer, 0))).collect();
+        let could: std::collections::BTreeSet<_> =
+            census.ring.iter().filter(|(_, other)| other != guid).map(|(other, _)| slot(mine, other)).collect();
+        holes += could.difference(&filled).count();
+        for (row, digit) in could.difference(&filled) {
+            let fits = |(other, _): &&(Key, Guid)| other != mine && slot(mine, other) == (*row, *digit);
+            let fit: Vec<_> = census.ring.iter().filter(fits).map(|(at, guid)| (at, world.peer(guid))).collect();
+            println!("{mine:?} {:?} lacks {fit:?}", world.peer(guid));
+        }
+    }
+    holes
+}
+
+/// Follows a key from everywhere: all ways must end at the one root that the model names.
+fn assert_unique_roots(world: &World<Tapestry>, config: &Config, keys: u64) {
+    let census = members(world);
+    for number in 0..keys {
+        let to = Target::Key(Key::of(&number.to_le_bytes()));
+        let owner = Tapestry::owner(config, &census, &to);
+        for (_, from) in &census.ring {
+            let mut at = *from;
+            for hop in 0.. {
+                assert!(hop < 20, "a way without end");
+                let mut route = Route::default();
+                world.topology(world.peer(&at).expect("known")).expect("alive").route(&Query::new(&to, 1), &mut route);
+                match route.verdict {
+                    Verdict::Forward => at = route.peers[0],
+                    Verdict::Deliver { .. } => break,
+                    Verdict::Unreachable => panic!("a member that routes nothing"),
+                }
+            }
+            assert_eq!(Some(at), owner, "key {number} from {from:?}");
+        }
+    }
+}
+
+fn look_up(world: &mut World<Tapestry>, config: &Config, count: usize) -> report::Lookups {
+    let plan = Lookups { count, every: Duration::from_millis(5), ..Lookups::default() };
+    let lookups = workload::lookups(world, &Terms::default().name, &plan, workload::owner_of::<Tapestry>(config));
+    println!("{lookups:?}");
+    lookups
+}
+
+fn assert_all_right(world: &mut World<Tapestry>, config: &Config, count: usize) {
+    let lookups = look_up(world, config, count);
+    assert_eq!((lookups.ok, lookups.consistent), (count, Some(count)));
+}
+
+fn ask(world: &mut World<Tapestry>, peer: Peer, command: Command) -> Option<Answer> {
+    let ticket = world.ticket();
+    world.command(peer, Wish::Ask { ticket, command: command.encode() });
+    world.run_until(Duration::from_secs(40), |world| world.ended(peer, ticket).is_some());
+    match world.take_ended(peer, ticket)?.outcome {
+        Outcome::Answer(answer) => Answer::decode(&answer),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_hundred_join_one_by_one_and_no_slot_is_empty_that_somebody_could_fill() {
+    let (config, mut world) = (Config::default(), world(1));
+    for number in 0..100 {
+        let peer = add(&mut world, &config);
+        let seeds: Vec<Peer> = (number > 0).then_some(Peer(number / 2)).into_iter().collect();
+        world.join(peer, &seeds);
+        world.run_for(Duration::from_secs(5));
+        assert!(is_member(&world, peer), "{peer:?} has not joined");
+        assert_eq!(count_holes(&world), 0, "after {number}");
+    }
+    assert_unique_roots(&world, &config, 20);
+    assert_all_right(&mut world, &config, 300);
+}
+
+#[test]
+fn a_twentieth_joins_at_the_same_moment_and_property_1_holds_again_at_once() {
+    let (config, mut world) = (Config::default(), world(2));
+    let peers = world.ideal(&Terms::default(), &config, 600).expect("Tapestry knows its ideal tables");
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(count_holes(&world), 0);
+    for number in 0..30 {
+        let peer = add(&mut world, &config);
+        world.join(peer, &[peers[number * 17]]);
+    }
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(members(&world).ring.len(), 630);
+    assert_eq!(count_holes(&world), 0);
+    assert_unique_roots(&world, &config, 10);
+    assert_all_right(&mut world, &config, 500);
+}
+
+#[test]
+fn a_crowd_that_joins_at_once_through_one_seed_finds_its_places() {
+    let (config, mut world) = (Config::default(), world(3));
+    grow(&mut world, &config, 10, Duration::from_secs(5));
+    for _ in 0..90 {
+        let peer = add(&mut world, &config);
+        world.join(peer, &[Peer(0)]);
+    }
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(members(&world).ring.len(), 100);
+    let early = count_holes(&world);
+    world.run_for(Duration::from_secs(Tapestry::claims(&config, 100).quiet));
+    println!("{early} holes at first, {} later", count_holes(&world));
+    assert_eq!(count_holes(&world), 0);
+    assert_unique_roots(&world, &config, 10);
+}
+
+#[test]
+fn tables_that_grew_are_near() {
+    let (config, mut world) = (Config::default(), on_a_plane(4));
+    grow(&mut world, &config, 250, Duration::from_secs(5));
+    world.run_for(Duration::from_secs(30));
+    assert_eq!(count_holes(&world), 0);
+    let census = members(&world);
+    let (mut near, mut any, mut count) = (0.0, 0.0, 0.0);
+    for peer in world.peers() {
+        // The first row: everybody comes into question.
+        let mine = census.overlay.position(world.guid(peer), 0);
+        for digit in (0..16).filter(|digit| *digit != mine.digit(0, 4)) {
+            let latency = |guid: &Guid| world.latency(peer, world.peer(guid).expect("known")).as_secs_f64();
+            let fits = |guid: &Guid| census.overlay.position(*guid, 0).digit(0, 4) == digit;
+            let table = world.topology(peer).expect("alive").neighbors().into_iter().map(|n| n.peer).filter(fits);
+            let chosen = table.map(|guid| latency(&guid)).fold(f64::MAX, f64::min);
+            let all: Vec<f64> = census.guids.iter().filter(|guid| fits(guid)).map(latency).collect();
+            near += chosen / all.iter().copied().fold(f64::MAX, f64::min);
+            any += all.iter().sum::<f64>() / all.len() as f64 / chosen;
+            count += 1.0;
+        }
+    }
+    println!("the first is {:.2} times as far as the nearest, any other {:.2} times as far", near / count, any / count);
+    assert!(near / count < 1.9 && any / count > 2.0);
+}
+
+#[test]
+fn a_fifth_crashes_at_once_and_the_mesh_heals() {
+    let (config, mut world) = (Config::default(), world(5));
+    let peers = world.ideal(&Terms::default(), &config, 400).expect("Tapestry knows its ideal tables");
+    world.run_for(Duration::from_secs(30));
+    for &peer in peers.iter().step_by(5) {
+        world.crash(peer);
+    }
+    let lookups = look_up(&mut world, &config, 1000);
+    assert!(lookups.consistent.expect("modelled") >= 990, "before anybody has looked for the dead");
+    world.run_for(Duration::from_secs(Tapestry::claims(&config, 400).quiet));
+    assert_all_right(&mut world, &config, 1000);
+}
+
+#[test]
+fn a_fifth_leaves_in_good_order_and_keys_are_found_all_the_while() {
+    let (config, mut world) = (Config::default(), world(6));
+    let peers = world.ideal(&Terms::default(), &config, 200).expect("Tapestry knows its ideal tables");
+    world.run_for(Duration::from_secs(60));
+    for &peer in peers.iter().step_by(5) {
+        world.leave(peer);
+        world.run_for(Duration::from_secs(2));
+    }
+    let lookups = look_up(&mut world, &config, 1000);
+    assert!(lookups.consistent.expect("modelled") >= 990, "at once");
+    world.run_for(Duration::from_secs(Tapestry::claims(&config, 200).quiet));
+    assert_all_right(&mut world, &config, 1000);
+}
+
+#[test]
+fn a_published_object_is_found_from_everywhere_and_a_withdrawn_one_nowhere() {
+    let (config, mut world) = (Config::default(), world(7));
+    world.ideal(&Terms::default(), &config, 200).expect("Tapestry knows its ideal tables");
+    let (object, server) = (Key::of(b"object"), Peer(17));
+    assert_eq!(ask(&mut world, server, Command::Publish(object)), Some(Answer::Done));
+    world.run_for(Duration::from_secs(5));
+    for peer in (0..200).map(Peer) {
+        let found = ask(&mut world, peer, Command::Find { object, most: 1 });
+        assert_eq!(found, Some(Answer::Found(vec![world.guid(server)])), "{peer:?}");
+    }
+    let nothing = ask(&mut world, Peer(3), Command::Find { object: Key::of(b"another"), most: 1 });
+    assert_eq!(nothing, Some(Answer::Found(vec![])));
+    assert_eq!(ask(&mut world, server, Command::Withdraw(object)), Some(Answer::Done));
+    let withdrawn = ask(&mut world, Peer(99), Command::Find { object, most: 1 });
+    assert_eq!(withdrawn, Some(Answer::Found(vec![])), "a pointer is left, but the server says no");
+}
+
+#[test]
+fn the_nearest_of_four_replicas_is_found() {
+    let (config, mut world) = (Config::default(), on_a_plane(8));
+    world.ideal(&Terms::default(), &config, 400).expect("Tapestry knows its ideal tables");
+    let (mut right, mut first, mut asked) = (0, 0, 0);
+    for number in 0..40_u32 {
+        let object = Key::of(&number.to_le_bytes());
+        let servers = [1, 2, 3, 4].map(|step| Peer((number * 37 + step * 97) % 400));
+        for server in servers {
+            assert_eq!(ask(&mut world, server, Command::Publish(object)), Some(Answer::Done));
+        }
+        world.run_for(Duration::from_secs(5));
+        for asker in [5, 11].map(|step| Peer((number * 53 + step * 31) % 400)) {
+            let nearest = servers.into_iter().min_by_key(|server| world.latency(asker, *server)).expect("four");
+            let found = |world: &mut World<Tapestry>, most| match ask(world, asker, Command::Find { object, most }) {
+                Some(Answer::Found(servers)) => servers,
+                other => panic!("{other:?}"),
+            };
+            let all = found(&mut world, 4);
+            assert_eq!(all.len(), 4);
+            asked += 1;
+            right += usize::from(all[0] == world.guid(nearest));
+            first += usize::from(found(&mut world, 1)[0] == world.guid(nearest));
+        }
+    }
+    println!("asked for all, the first of {right} of {asked} is the nearest; of {first} the first pointer met");
+    assert_eq!(right, asked);
+    assert!(first * 3 > asked, "not better than chance");
+}
+
+#[test]
+fn objects_are_found_while_their_roots_come_and_go() {
+    let (config, mut world) = (Config { republish: Duration::from_secs(300), ..Config::default() }, world(9));
+    let mut alive = world.ideal(&Terms::default(), &config, 200).expect("Tapestry knows its ideal tables");
+    let servers: Vec<Peer> = alive.drain(..20).collect();
+    for (number, &server) in servers.iter().enumerate() {
+        assert_eq!(ask(&mut world, server, Command::Publish(Key::of(&number.to_le_bytes()))), Some(Answer::Done));
+    }
+    let (mut asked, mut found) = (0, 0);
+    for round in 0..100_usize {
+        let newcomer = add(&mut world, &config);
+        world.join(newcomer, &[servers[round % 20], servers[(round + 7) % 20]]);
+        world.crash(alive.swap_remove(round * 7919 % alive.len()));
+        alive.push(newcomer);
+        world.run_for(Duration::from_secs(5));
+        let (asker, number) = (servers[round * 13 % 20], round * 3 % 20);
+        let answer = ask(&mut world, asker, Command::Find { object: Key::of(&number.to_le_bytes()), most: 1 });
+        asked += 1;
+        found += usize::from(answer == Some(Answer::Found(vec![world.guid(servers[number])])));
+    }
+    println!("{found} of {asked} found");
+    assert!(found * 100 >= asked * 98);
+}
+
+#[test]
+fn the_same_seed_goes_the_same_way() {
+    let run = || {
+        let (config, mut world) = (Config::default(), on_a_plane(10));
+        grow(&mut world, &config, 40, Duration::from_millis(700));
+        world.crash(Peer(7));
+        world.run_for(Duration::from_secs(90));
+        world.trace_hash()
+    };
+    assert_eq!(run(), run());
+}
