@@ -74,6 +74,10 @@ enum Command {
     Sim(Box<command::sim::Arguments>),
     /// Whether a topology keeps the laws: each held, not claimed, or violated with the shortest run that shows it
     Conform(command::conform::Arguments),
+    /// Which topologies suit a purpose, measured in small worlds
+    Recommend(command::recommend::Arguments),
+    /// Make a crate that is a topology already, to be changed into another
+    NewTopology(command::new_topology::Arguments),
     /// Several real nodes in this process show what there is
     Demo(command::demo::Arguments),
 }
@@ -95,8 +99,10 @@ impl Command {
             Self::Attach(arguments) => command::change::attach(arguments, common, interrupt).await,
             Self::Detach(arguments) => command::change::detach(arguments, common, interrupt).await,
             Self::Grant(arguments) => command::grant::run(&arguments, common),
-            Self::Sim(arguments) => command::sim::run(&arguments, common),
+            Self::Sim(arguments) => command::sim::run(&arguments, common, interrupt).await,
             Self::Conform(arguments) => command::conform::run(&arguments, common),
+            Self::Recommend(arguments) => command::recommend::run(&arguments, common),
+            Self::NewTopology(arguments) => command::new_topology::run(&arguments, common),
             Self::Demo(arguments) => command::demo::run(arguments, common, interrupt).await,
         }
     }

@@ -10,8 +10,9 @@
 //!
 //! Where to look: [`world`] the world itself · [`options`] how it is · [`latency`] how far apart its peers are ·
 //! [`churn`] how they come and go · [`crypto`] how they sign · [`wheel`] the queue of events · [`witness`] what applications saw · [`traffic`] what
-//! was sent · [`trace`] the hash of a run · [`workload`] lookups and broadcasts, measured into a [`report`] ·
-//! [`laws`] what every topology keeps · [`attack`] bad peers · [`baseline`] what the machine could do at most.
+//! was sent · [`trace`] the hash of a run · [`workload`] lookups and broadcasts, measured into a [`report`], which a
+//! [`page`] draws · [`laws`] what every topology keeps · [`attack`] bad peers · [`baseline`] what the machine could do
+//! at most.
 //! `docs/SIMULATION.md` says what is modelled and what is not.
 
 pub mod attack;
@@ -24,6 +25,7 @@ pub mod latency;
 pub mod laws;
 mod mix;
 pub mod options;
+pub mod page;
 pub mod pipes;
 pub mod report;
 mod slab;

@@ -1,6 +1,14 @@
 //! What a run measured: the object the `sim` command prints. What was not measured is `None`, and `null` there.
 
-use serde::{Deserialize, Serialize};
+mod portrait;
+mod shape;
+
+use polymorph_core::Time;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use portrait::{Link, MAX_DRAWN, Portrait, Sitter};
+pub use shape::{Answers, Arrivals, Bins, Kind, Shape};
+pub(crate) use shape::{round_up, thin};
 
 use crate::attack::damage::Damage;
 
@@ -25,7 +33,9 @@ pub struct Report {
     pub wall_s: Option<f64>,
     /// The most memory the process ever held.
     pub peak_rss_bytes: Option<u64>,
-    /// The hash of everything that happened, start-up included; 32 hexadecimal digits.
+    /// The hash of everything that happened, start-up included; 32 hexadecimal digits. Empty, and `null` in JSON, on
+    /// sockets.
+    #[serde(serialize_with = "null_if_empty", deserialize_with = "empty_if_null")]
     pub trace_hash: String,
     /// Lookups of keys.
     pub lookups: Option<Lookups>,
@@ -43,6 +53,9 @@ pub struct Report {
     pub windows: Option<Windows>,
     /// What attackers did, if there were any.
     pub attack: Option<Damage>,
+    /// What it looked like.
+    #[serde(skip)]
+    pub shape: Shape,
 }
 
 /// Lookups of keys.
@@ -63,6 +76,9 @@ pub struct Lookups {
     pub latency_ms: Option<Percentiles>,
     /// Latency against one round trip straight to the owner, where that is another peer.
     pub stretch_mean: Option<f64>,
+    /// One by one.
+    #[serde(skip)]
+    pub answers: Answers,
 }
 
 /// Broadcasts to everybody.
@@ -82,6 +98,15 @@ pub struct Broadcast {
     pub payload_messages: u64,
     /// All other frames sent meanwhile.
     pub control_messages: u64,
+    /// When the first was sent, warm-up included.
+    #[serde(skip)]
+    pub began: Time,
+    /// How many deliveries there were after how many links, all broadcasts together.
+    #[serde(skip)]
+    pub hops: Vec<u64>,
+    /// The share of all receivers that had a broadcast so many milliseconds after it was sent, step by step.
+    #[serde(skip)]
+    pub coverage: Vec<(f64, f64)>,
 }
 
 /// What peers remember.
@@ -162,6 +187,14 @@ pub struct Window {
     pub lookups: Option<Lookups>,
     /// Broadcasts in it.
     pub broadcast: Option<Broadcast>,
+}
+
+fn null_if_empty<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
+    Some(text).filter(|text| !text.is_empty()).serialize(to)
+}
+
+fn empty_if_null<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// The value that a share of all (0 to 1) are at most, by nearest rank; 0 of none.

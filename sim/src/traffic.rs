@@ -15,6 +15,11 @@ pub const KINDS: [&str; 25] = [
 /// The kinds that carry what applications send; all others are the price of the overlay.
 const PAYLOAD: [&str; 4] = ["copy", "request", "response", "notice"];
 
+/// Whether a kind carries what applications send.
+pub(crate) fn is_payload(kind: &str) -> bool {
+    PAYLOAD.contains(&kind)
+}
+
 /// Which of [`KINDS`] a frame is.
 pub(crate) fn kind<T: Topology>(body: &Body<T>) -> usize {
     match body {
@@ -81,13 +86,13 @@ impl Traffic {
     /// ones count as control: what they carry is not looked at.
     #[must_use]
     pub fn payload(&self) -> (u64, u64) {
-        self.sum(|name| PAYLOAD.contains(&name))
+        self.sum(is_payload)
     }
 
     /// All other frames and bytes.
     #[must_use]
     pub fn control(&self) -> (u64, u64) {
-        self.sum(|name| !PAYLOAD.contains(&name))
+        self.sum(|name| !is_payload(name))
     }
 
     /// What was sent after `earlier` was read.

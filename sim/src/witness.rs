@@ -8,6 +8,7 @@ use polymorph_core::topology::event::Ticket;
 use polymorph_core::topology::question::CopyId;
 use polymorph_core::{Guid, Key, Time};
 
+use crate::report::Arrivals;
 use crate::world::Peer;
 
 /// How many accusations are kept; the first ones say what is wrong.
@@ -88,6 +89,12 @@ pub struct Tally {
     pub repeated: u64,
     /// The most links any delivered copy crossed.
     pub last_hop: u8,
+    /// How many have it after how many links.
+    pub hops: Vec<u32>,
+    /// When the first one had it, its sender included; and how long after that the others.
+    pub first: Time,
+    /// See [`first`](Self::first).
+    pub arrivals: Arrivals,
     /// When the last one had it.
     pub last: Time,
     /// The first eight bytes of its payload (zeros where it is shorter), by which a workload knows its own.
@@ -153,7 +160,13 @@ impl Witness {
         self.ended.capacity() * (size_of::<(Peer, Ticket)>() + size_of::<Ended>())
             + self.deliveries.capacity() * size_of::<Delivery>()
             + payloads
-            + self.tallies.iter().map(|tally| size_of::<Tally>() + 8 * tally.has.capacity()).sum::<usize>()
+            + self
+                .tallies
+                .iter()
+                .map(|tally| {
+                    size_of::<Tally>() + 8 * tally.has.capacity() + tally.arrivals.bytes() + 4 * tally.hops.capacity()
+                })
+                .sum::<usize>()
             + self.arrivals.capacity() * size_of::<Arrival>()
     }
 
@@ -169,7 +182,21 @@ impl Tally {
         let mut mark = [0; 8];
         mark.iter_mut().zip(&first.payload).for_each(|(to, from)| *to = *from);
         let &Delivery { id, from, at: last, .. } = first;
-        Self { id, from, reached: 0, repeated: 0, last_hop: 0, last, mark, has: Vec::new() }
+        let arrivals = Arrivals::default();
+        let hops = Vec::new();
+        Self {
+            id,
+            from,
+            reached: 0,
+            repeated: 0,
+            last_hop: 0,
+            hops,
+            first: last,
+            arrivals,
+            last,
+            mark,
+            has: Vec::new(),
+        }
     }
 
     fn reach(&mut self, delivery: &Delivery) {
@@ -183,6 +210,12 @@ impl Tally {
         }
         self.has[word] |= bit;
         self.reached += 1;
+        self.arrivals.count(delivery.at.since(self.first));
+        let hops = usize::from(delivery.hops);
+        if self.hops.len() <= hops {
+            self.hops.resize(hops + 1, 0);
+        }
+        self.hops[hops] += 1;
         self.last_hop = self.last_hop.max(delivery.hops);
         self.last = self.last.max(delivery.at);
     }

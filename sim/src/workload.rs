@@ -14,9 +14,9 @@ use polymorph_core::topology::question::Target;
 use polymorph_core::{Guid, Key, OverlayId, OverlayName, Time, Topology};
 
 use crate::mix::{below, bytes32, mix};
-use crate::report::{self, Percentiles, Quantiles, Spread};
+use crate::report::{self, Answers, Bins, Percentiles, Quantiles, Spread};
 use crate::world::{Peer, World};
-pub use broadcasts::{Broadcasts, Sources, broadcasts};
+pub use broadcasts::{Broadcasts, Sources, broadcasts, origin};
 pub use failure::{Failure, windows};
 pub use meter::Meter;
 
@@ -39,6 +39,8 @@ impl Default for Lookups {
 
 /// How often is looked after whoever asked and is gone meanwhile.
 const GLANCE: Duration = Duration::from_secs(1);
+/// Latencies are not told apart more finely in a histogram, in milliseconds.
+const FINEST_MS: f64 = 0.01;
 /// Keeps these draws apart from those of broadcasts.
 const LOOKUPS: u64 = 0x6c6f_6f6b_7570;
 
@@ -67,19 +69,15 @@ impl Roll {
     }
 }
 
-/// Somebody of an overlay, drawn evenly.
-pub(crate) fn pick<T: Topology>(world: &World<T>, census: &Census, draw: u64) -> Option<Peer> {
-    let guid = census.guids.get(below(draw, census.guids.len() as u64) as usize)?;
-    world.peer(guid)
-}
-
 struct Asked {
+    number: usize,
     key: Key,
     at: Time,
 }
 
 /// What became of one lookup.
 struct Answer {
+    number: usize,
     right: Option<bool>,
     hops: f64,
     timeouts: f64,
@@ -103,15 +101,17 @@ pub fn lookups<T: Topology>(
     plan: &Lookups,
     owner: impl Fn(&Census, &Key) -> Option<Guid>,
 ) -> report::Lookups {
-    let seed = mix(world.options().seed ^ LOOKUPS, world.now().0);
+    let (seed, began) = (world.options().seed, world.now());
     let mut survey = Survey { roll: Roll::new(overlay), owner, waiting: HashMap::new(), answers: Vec::new() };
     let (mut count, mut orphans) = (0, 0);
     world.watch_endings();
     for number in 0..plan.count as u64 {
-        let Some(peer) = pick(world, survey.roll.of(world), mix(seed, number)) else { break };
-        let (key, at) = (Key(bytes32(seed, number)), world.now());
+        let census = survey.roll.of(world);
+        let asked = question(seed, began, &census.guids, number);
+        let Some((peer, key)) = asked.and_then(|(guid, key)| Some((world.peer(&guid)?, key))) else { break };
+        let at = world.now();
         let ticket = world.lookup(peer, key, 1);
-        survey.waiting.insert((peer, ticket), Asked { key, at });
+        survey.waiting.insert((peer, ticket), Asked { number: number as usize, key, at });
         count += 1;
         survey.run(world, plan.every);
     }
@@ -123,7 +123,16 @@ pub fn lookups<T: Topology>(
         orphans += before - survey.waiting.len();
     }
     world.unwatch_endings();
-    sum_up(count - orphans, survey.answers)
+    sum_up(began, count - orphans, survey.answers)
+}
+
+/// Who asks for which key as the `number`-th of [`lookups`] that began at this time, among these (sorted) peers; for
+/// whoever asks the same elsewhere.
+#[must_use]
+pub fn question(seed: u64, began: Time, guids: &[Guid], number: u64) -> Option<(Guid, Key)> {
+    let seed = mix(seed ^ LOOKUPS, began.0);
+    let asker = guids.get(below(mix(seed, number), guids.len() as u64) as usize)?;
+    Some((*asker, Key(bytes32(seed, number))))
 }
 
 impl<F: Fn(&Census, &Key) -> Option<Guid>> Survey<F> {
@@ -156,6 +165,7 @@ impl<F: Fn(&Census, &Key) -> Option<Guid>> Survey<F> {
             took.as_secs_f64() / round_trip.as_secs_f64()
         });
         Some(Answer {
+            number: asked.number,
             right: (self.owner)(self.roll.of(world), &asked.key).map(|right| right == found),
             hops: hops.into(),
             timeouts: timeouts.into(),
@@ -165,11 +175,15 @@ impl<F: Fn(&Census, &Key) -> Option<Guid>> Survey<F> {
     }
 }
 
-fn sum_up(count: usize, answers: Vec<Answer>) -> report::Lookups {
+fn sum_up(began: Time, count: usize, answers: Vec<Answer>) -> report::Lookups {
     let modelled = answers.iter().any(|answer| answer.right.is_some());
     let stretches: Vec<f64> = answers.iter().filter_map(|answer| answer.stretch).collect();
     let timeouts: Vec<f64> = answers.iter().map(|answer| answer.timeouts).collect();
+    let mut hops = vec![None; answers.iter().map(|answer| answer.number + 1).max().unwrap_or_default()];
+    answers.iter().for_each(|answer| hops[answer.number] = Some(answer.hops as u8));
+    let latency_ms = Bins::of(answers.iter().map(|answer| answer.millis), FINEST_MS);
     report::Lookups {
+        answers: Answers { began, hops, latency_ms },
         count,
         ok: answers.len(),
         consistent: modelled.then(|| answers.iter().filter(|answer| answer.right == Some(true)).count()),

@@ -1,10 +1,14 @@
 //! `sim`: topologies in virtual time.
 
+mod agreement;
+mod page;
 mod run;
+mod sockets;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use polymorph::sim::Latency;
 use polymorph::sim::attack::Attack;
@@ -18,6 +22,8 @@ use serde_json::json;
 
 use super::Ended;
 use crate::cli::Common;
+use crate::interrupt::Interrupt;
+use agreement::Agreement;
 
 /// What to simulate.
 #[derive(Args, Debug)]
@@ -77,6 +83,15 @@ pub(crate) struct Arguments {
     /// Sign with ed25519 instead of a stand-in of the same size
     #[arg(long)]
     real_crypto: bool,
+    /// Run it on real nodes in this process, over these wires, and compare with the world of the same seed
+    #[arg(long, value_enum, value_name = "WIRE", conflicts_with_all = ["churn", "fail", "wire", "loss", "attack"])]
+    sockets: Option<sockets::Wire>,
+    /// With how many seeds real nodes and worlds are compared
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "sockets", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
+    /// Draw what was measured into one HTML file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// Who sends broadcasts.
@@ -149,19 +164,74 @@ fn churn(text: &str) -> Result<Coming, String> {
 }
 
 /// Lists the topologies, or runs one.
-pub(crate) fn run(arguments: &Arguments, common: &Common) -> anyhow::Result<Ended> {
-    if let Some(name) = arguments.topology.as_deref().filter(|_| !arguments.list) {
-        let pair = |set: &String| {
-            let (key, value) = set.split_once('=').with_context(|| format!("--set {set:?} is not KEY=VALUE"))?;
-            Ok((key.to_owned(), value.to_owned()))
-        };
-        let settings = arguments.set.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?;
-        let report = typed::visit(name, &settings, run::Run { name, arguments })??;
-        common.form().say(human(&report), || json!(report));
+pub(crate) async fn run(arguments: &Arguments, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Ended> {
+    let Some(name) = arguments.topology.as_deref().filter(|_| !arguments.list) else {
+        list(common);
         return Ok(Ended::Done);
+    };
+    let pair = |set: &String| {
+        let (key, value) = set.split_once('=').with_context(|| format!("--set {set:?} is not KEY=VALUE"))?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    let settings = arguments.set.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?;
+    let seed = arguments.seed.map_or_else(run::seed, Ok)?;
+    // Whether it can be written is better known before a long run than after it.
+    let page = arguments.report.as_deref().map(page::Page::create).transpose()?;
+    let (report, agreement) = match arguments.sockets {
+        None => (simulate(name, &settings, arguments, seed)?, None),
+        Some(wire) => tokio::select! {
+            both = Box::pin(compare(name, &settings, arguments, (wire, seed))) => both.map(|(report, found)| (report, Some(found)))?,
+            () = interrupt.wait() => return Ok(Ended::Interrupted),
+        },
+    };
+    let mut figures = json!(report);
+    if let Some(agreement) = &agreement {
+        figures["agreement"] = json!(agreement);
     }
-    list(common);
+    let page = page.map(|page| page.write(&report, &figures)).transpose()?;
+    let human = [Some(human(&report)), agreement.map(|found| found.to_string())];
+    common.form().say(human.into_iter().flatten().collect::<Vec<_>>().join("\n"), || figures);
+    if let Some(path) = page {
+        common.form().tell(format_args!("report     {}", path.display()));
+    }
     Ok(Ended::Done)
+}
+
+/// Settings as a user wrote them.
+type Settings = [(String, String)];
+
+/// A world, measured.
+pub(crate) fn simulate(name: &str, settings: &Settings, arguments: &Arguments, seed: u64) -> anyhow::Result<Report> {
+    typed::visit(name, settings, run::Run { name, arguments, seed })?
+}
+
+/// Real nodes and a world, seed after seed; the report is that of the first seed's real nodes.
+async fn compare(
+    name: &str,
+    settings: &Settings,
+    arguments: &Arguments,
+    (wire, seed): (sockets::Wire, u64),
+) -> anyhow::Result<(Report, Agreement)> {
+    if arguments.peers > sockets::MAX_NODES {
+        bail!(
+            "{} real nodes are too many for one process; use at most {}, or leave --sockets out",
+            arguments.peers,
+            sockets::MAX_NODES
+        );
+    }
+    let (mut first, mut agreement) = (None, Agreement::default());
+    for seed in (0..arguments.seeds).map(|more| seed.wrapping_add(more)) {
+        let world = simulate(name, settings, arguments, seed)?;
+        let began = (
+            world.lookups.as_ref().map(|all| all.answers.began).unwrap_or_default(),
+            world.broadcast.as_ref().map(|all| all.began).unwrap_or_default(),
+        );
+        let real = typed::visit(name, settings, sockets::Sockets { name, arguments, wire, seed, began })?.await?;
+        agreement.add(&world, &real);
+        first.get_or_insert((real, world));
+    }
+    let (real, world) = first.context("no seed was tried")?;
+    Ok((real, agreement.judged(world)))
 }
 
 /// The figures one looks at first.

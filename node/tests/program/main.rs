@@ -7,4 +7,5 @@ mod demo;
 mod fetching;
 mod identity;
 mod mistakes;
+mod simulating;
 mod support;

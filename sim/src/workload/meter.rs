@@ -2,7 +2,7 @@
 
 use polymorph_core::{Time, Topology};
 
-use crate::report::{Load, Rates, Report, Spread, State};
+use crate::report::{Bins, Kind, Load, MAX_DRAWN, Portrait, Rates, Report, Shape, Spread, State, thin};
 use crate::stopwatch::Stopwatch;
 use crate::traffic::Traffic;
 use crate::world::{Peer, World};
@@ -40,7 +40,8 @@ impl Meter {
         let links: Vec<f64> = alive.iter().map(|&peer| world.links(peer) as f64).collect();
         let bytes: Vec<f64> = alive.iter().map(|&peer| world.bytes(peer) as f64).collect();
         let before = |peer: Peer| self.received.get(peer.index()).copied().unwrap_or_default();
-        let load = alive.iter().map(|&peer| f64::from(world.received(peer).saturating_sub(before(peer)))).collect();
+        let load: Vec<f64> =
+            alive.iter().map(|&peer| f64::from(world.received(peer).saturating_sub(before(peer)))).collect();
         let traffic = world.traffic().since(&self.traffic);
         let rate = |bytes: u64| bytes as f64 / (alive.len().max(1) as f64 * span);
         Report {
@@ -63,9 +64,34 @@ impl Meter {
                 maintenance_bytes_per_peer_s: rate(traffic.control().1),
                 payload_bytes_per_peer_s: rate(traffic.payload().1),
             }),
+            shape: shape(world, &alive, &entries, &load, &traffic),
             load: Load::of(load),
             ..Report::default()
         }
+    }
+}
+
+/// How many points the curve of loads has at most.
+const LOADS: usize = 200;
+
+fn shape<T: Topology>(world: &World<T>, alive: &[Peer], degrees: &[f64], load: &[f64], traffic: &Traffic) -> Shape {
+    let mean = load.iter().sum::<f64>() / load.len().max(1) as f64;
+    let against = |load: f64| if mean > 0.0 { load / mean } else { 0.0 };
+    let mut sorted: Vec<f64> = load.iter().copied().map(against).collect();
+    sorted.sort_by(f64::total_cmp);
+    let first = alive.first().and_then(|&peer| world.engine(peer)?.slots().next());
+    let portrait = first.filter(|_| alive.len() <= MAX_DRAWN).and_then(|(_, overlay)| {
+        let sit = |(&peer, &load): (&Peer, &f64)| {
+            let neighbors = world.topology(peer).map(T::neighbors).unwrap_or_default();
+            (world.guid(peer), against(load), neighbors)
+        };
+        Portrait::of(overlay.id(), alive.iter().zip(load).map(sit).collect())
+    });
+    Shape {
+        degree: Bins::of(degrees.iter().copied(), 1.0),
+        load: thin(&sorted, LOADS),
+        kinds: traffic.kinds().map(|(name, frames, bytes)| Kind { name, frames, bytes }).collect(),
+        portrait,
     }
 }
 

@@ -16,9 +16,14 @@ use tokio::time::{Instant, timeout};
 use crate::overlay_text::OverlayText;
 use crate::running::DRAIN;
 
-/// What every node takes part in. The tree is for its subscribers only.
-const OVERLAYS: [&str; 4] =
-    ["find=chord", "announce=hyparview-plumtree", "stream=scribe,base=chord,everyone=no", "paths=polyring,width=16"];
+/// What every node takes part in. The tree is for its subscribers only. A lifetime of a few seconds needs rings that
+/// look after themselves more often than every 20 s.
+const OVERLAYS: [&str; 4] = [
+    "find=chord,stabilize=1",
+    "announce=hyparview-plumtree",
+    "stream=scribe,base=chord,stabilize=1,everyone=no",
+    "paths=polyring,width=16",
+];
 /// How long overlays may take to stand, on a loaded machine.
 pub(super) const WITHIN: Duration = Duration::from_secs(25);
 /// Topologies need not say everything that changes, so they are asked now and then.

@@ -29,13 +29,14 @@ const JOIN_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Run<'a> {
     pub(super) name: &'a str,
     pub(super) arguments: &'a Arguments,
+    pub(super) seed: u64,
 }
 
 impl Visitor for Run<'_> {
     type Output = anyhow::Result<Report>;
 
     fn visit<T: Model>(self, config: T::Config, overlay: Overlay) -> anyhow::Result<Report> {
-        let Self { name, arguments } = self;
+        let Self { name, arguments, seed } = self;
         let nowhere = Place { overlay: OverlayId([0; 32]), me: Guid([0; 32]) };
         let powers = T::new(&config, nowhere).powers();
         // Peers of a simulation are given the links their topology asks for.
@@ -43,11 +44,12 @@ impl Visitor for Run<'_> {
         let node = settings::Node { connections: node.connections.max(powers.degree), ..node };
         let options = Options {
             node,
-            seed: arguments.seed.map_or_else(seed, Ok)?,
+            seed,
             latency: arguments.latency,
             loss: arguments.loss,
             keep: Keep::Tallies,
-            crypto: if arguments.real_crypto { Crypto::Real } else { Crypto::default() },
+            // On sockets everybody signs for real, and who one is follows from that.
+            crypto: if arguments.real_crypto || arguments.sockets.is_some() { Crypto::Real } else { Crypto::default() },
             codec: if arguments.wire { Codec::Encoded } else { Codec::Typed },
             ..Options::default()
         };
@@ -102,7 +104,7 @@ impl Visitor for Run<'_> {
 }
 
 /// The seed that the environment says, or 0.
-fn seed() -> anyhow::Result<u64> {
+pub(super) fn seed() -> anyhow::Result<u64> {
     let Ok(text) = std::env::var("POLYMORPH_SEED") else { return Ok(0) };
     text.trim().parse().with_context(|| format!("POLYMORPH_SEED={text:?} is no seed; use a number or unset it"))
 }

@@ -1,0 +1,100 @@
+//! Worlds: their report as a page, real nodes beside them, advice measured in them, and the skeleton of a topology.
+
+use crate::support::{Place, text};
+
+/// What must be said in one line that helps.
+fn refused(place: &Place, arguments: &[&str], code: i32, hints: &[&str]) {
+    let (ended, error) = place.failure("home", arguments);
+    assert_eq!(ended, Some(code), "{arguments:?}: {error}");
+    let first = error.lines().next().unwrap_or_default();
+    hints.iter().for_each(|hint| assert!(first.contains(hint), "{arguments:?} lacks {hint:?}: {error}"));
+}
+
+#[test]
+fn a_page_has_the_figures_of_its_run_and_stands_alone() {
+    let place = Place::new();
+    let run = ["sim", "chord", "--peers", "40", "--lookups", "60", "--ideal", "--fail", "0.1", "--report", "page.html"];
+    let report = &place.lines("home", &run)[0];
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains(&text(report, "trace_hash")));
+    let figures = serde_json::to_string_pretty(report).unwrap().replace('"', "&quot;");
+    assert!(page.contains(&figures), "{figures}");
+    assert_eq!(page.matches("<circle").count(), report["peers"].as_u64().unwrap() as usize);
+    assert!(page.contains("polymorph sim chord --peers 40 --lookups 60 --ideal --fail 0.1"));
+    for outside in ["://", "src=", "@import", "<script", "<link", "href"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    // Nothing is left beside it.
+    let left =
+        std::fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(left.filter(|name| name.contains("report")).count(), 0);
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_said_before_the_run() {
+    let place = Place::new();
+    let run = |path| ["sim", "chord", "--peers", "1000000", "--ideal", "--report", path];
+    refused(&place, &run("nowhere/page.html"), 1, &["nowhere/page.html", "cannot write"]);
+    std::fs::create_dir(place.path("folder")).unwrap();
+    refused(&place, &run("folder"), 1, &["folder", "it is a folder"]);
+}
+
+#[test]
+fn real_nodes_take_as_many_hops_as_a_world_says() {
+    let place = Place::new();
+    let run = ["sim", "chord", "--peers", "24", "--lookups", "60", "--ideal", "--seed", "3"];
+    for wire in ["mem", "tcp"] {
+        let report = &place.lines("home", &[&run[..], &["--sockets", wire]].concat())[0];
+        assert_eq!((&report["lookups"]["ok"], &report["lookups"]["consistent"]), (&60.into(), &60.into()), "{report}");
+        let agreement = &report["agreement"];
+        assert_eq!((&agreement["lookups"], &agreement["equal_hops"]), (&60.into(), &60.into()), "{agreement}");
+        assert_eq!(agreement["hops"]["p"], 1.0);
+        assert_eq!(report["lookups"]["hops"], agreement["simulated"]["lookups"]["hops"]);
+        assert!(report["trace_hash"].is_null());
+    }
+    refused(&place, &["sim", "chord", "--peers", "5000", "--sockets", "tcp"], 1, &["5000", "at most"]);
+    refused(&place, &["sim", "chord", "--sockets", "tcp", "--fail", "0.1"], 2, &["--sockets"]);
+}
+
+#[test]
+fn real_nodes_hear_broadcasts_as_in_a_world() {
+    let place = Place::new();
+    let run = ["sim", "hyparview-plumtree", "--peers", "20", "--broadcasts", "8", "--ideal", "--sockets", "mem"];
+    let report = &place.lines("home", &run)[0];
+    assert_eq!(
+        (&report["broadcast"]["reliability"], &report["broadcast"]["count"]),
+        (&1.0.into(), &8.into()),
+        "{report}"
+    );
+    assert_eq!(report["agreement"]["simulated"]["broadcast"]["reliability"], 1.0);
+}
+
+#[test]
+fn advice_is_measured_and_its_commands_measure_the_same() {
+    let place = Place::new();
+    let advice = place.lines("home", &["recommend", "--peers", "30", "--purpose", "announce"]);
+    assert!(advice.len() >= 3, "{advice:?}");
+    assert_eq!((&advice[0]["rank"], &advice[0]["report"]["broadcast"]["reliability"]), (&1.into(), &1.0.into()));
+    let command = text(&advice[0], "command");
+    let words: Vec<&str> = command.split(' ').skip(1).collect();
+    assert_eq!(place.lines("home", &words)[0]["trace_hash"], advice[0]["report"]["trace_hash"]);
+    refused(&place, &["recommend", "--peers", "30", "--purpose", "find", "--churn", "wild"], 1, &["wild", "--churn"]);
+}
+
+#[test]
+fn a_new_topology_is_a_whole_crate_or_nothing() {
+    let place = Place::new();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let make = |name| ["new-topology", name, "--path", "made", "--polymorph", source];
+    let made = &place.lines("home", &make("my-ring"))[0];
+    for file in made["files"].as_array().unwrap() {
+        let text = std::fs::read_to_string(place.path("made/my-ring").join(file.as_str().unwrap())).unwrap();
+        assert!(text.contains("my-ring") || text.contains("MyRing"), "{file}: {text}");
+    }
+    let manifest = std::fs::read_to_string(place.path("made/my-ring/Cargo.toml")).unwrap();
+    assert!(manifest.contains("/core\", default-features = false }"), "{manifest}");
+    refused(&place, &make("my-ring"), 1, &["my-ring", "already"]);
+    refused(&place, &make("My Ring"), 2, &["My Ring", "letter"]);
+    refused(&place, &["new-topology", "other", "--path", "made", "--polymorph", "made"], 1, &["no checkout"]);
+    assert_eq!(std::fs::read_dir(place.path("made")).unwrap().count(), 1);
+}
