@@ -89,11 +89,7 @@ fn tiles(report: &Report) -> String {
         tile(share(lookups.ok), "lookups answered", right);
     }
     if let Some(cast) = &report.broadcast {
-        tile(
-            percent(cast.reliability),
-            "reached by broadcasts",
-            format!("the first {}", percent(cast.reliability_first)),
-        );
+        tile(percent(cast.reliability), "receivers reached", format!("the first {}", percent(cast.reliability_first)));
         if let Some(redundancy) = cast.redundancy {
             tile(
                 number(redundancy),
@@ -204,7 +200,7 @@ fn windows(report: &Report, page: &mut String) {
     row("by the right owner", &lookups(|all| Some(percent(all.consistent? as f64 / all.count.max(1) as f64))));
     row("hops, mean", &lookups(|all| Some(number(all.hops?.mean))));
     row("peers on the way that did not answer", &lookups(|all| Some(number(all.timeouts_mean?))));
-    row("reached by broadcasts", &cast(|all| Some(percent(all.reliability))));
+    row("receivers reached", &cast(|all| Some(percent(all.reliability))));
     row("by the first of them", &cast(|all| Some(percent(all.reliability_first))));
     row("copies beyond one", &cast(|all| Some(number(all.redundancy?))));
     table += "</table>";

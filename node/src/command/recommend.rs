@@ -89,6 +89,9 @@ pub(crate) fn run(arguments: &Arguments, common: &Common) -> anyhow::Result<Ende
         };
         form.say(row.line(purpose), json);
     }
+    if rows.iter().any(|row| row.report.lookups.as_ref().is_some_and(|all| all.consistent.is_none())) {
+        form.tell("* answered; who the owner of a random key should be, this topology does not say");
+    }
     for (name, why) in &unfit {
         form.tell(format_args!("{name:<19} {why}"));
     }
@@ -181,10 +184,11 @@ impl Row {
         match purpose {
             Purpose::Find | Purpose::Bulk => {
                 let lookups = report.lookups.as_ref();
+                let unproven = if lookups.is_some_and(|all| all.consistent.is_none()) { '*' } else { ' ' };
                 let hops = lookups.and_then(|all| all.hops).unwrap_or_default();
                 let latency = lookups.and_then(|all| all.latency_ms).unwrap_or_default();
                 format!(
-                    "{:<19} {good:>9.2} {:>6.2} {:>4.0} {:>9.0} {:>7.0} {upkeep:>11.1} {links:>9.1} {load:>8.1}",
+                    "{:<19} {good:>8.2}{unproven} {:>6.2} {:>4.0} {:>9.0} {:>7.0} {upkeep:>11.1} {links:>9.1} {load:>8.1}",
                     self.name, hops.mean, hops.p99, latency.p50, latency.p99
                 )
             }

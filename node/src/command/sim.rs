@@ -260,10 +260,11 @@ fn human(report: &Report) -> String {
     if let (Some(state), Some(links)) = (&report.state, &report.links) {
         lines.push(format!("a peer has {:.1} neighbors and {:.1} sessions on average", state.entries_mean, links.mean));
     }
-    lines.push(format!(
-        "{} events in {:.1} virtual seconds, trace {}",
-        report.events, report.sim_seconds, report.trace_hash
-    ));
+    let (events, seconds) = (report.events, report.sim_seconds);
+    lines.push(match report.trace_hash.as_str() {
+        "" => format!("{events} frames in {seconds:.1} s on real nodes"),
+        hash => format!("{events} events in {seconds:.1} virtual seconds, trace {hash}"),
+    });
     lines.join("\n")
 }
 

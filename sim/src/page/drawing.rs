@@ -17,7 +17,6 @@ const COLORS: usize = 5;
 /// What is drawn in one color.
 struct Group<'a> {
     name: &'static str,
-    firm: bool,
     links: Vec<&'a Link>,
 }
 
@@ -34,7 +33,7 @@ pub(super) fn draw(portrait: &Portrait, layout: Layout) -> String {
     let mut svg = format!("<div class=\"drawing\"><svg viewBox=\"0 0 {SIDE} {SIDE}\" role=\"img\">");
     // What says most is on top.
     for (color, group) in groups.iter().enumerate().rev() {
-        let _ = write!(svg, "<path class=\"link l{}\" {} d=\"", color.min(COLORS - 1), stroke(group, portrait));
+        let _ = write!(svg, "<path class=\"link l{}\" {} d=\"", color.min(COLORS - 1), stroke(color, group, portrait));
         group.links.iter().for_each(|link| line(&mut svg, link, &at, used));
         svg.push_str("\"/>");
     }
@@ -88,13 +87,10 @@ fn groups(portrait: &Portrait) -> Vec<Group<'_>> {
     ];
     let mut groups: Vec<Group<'_>> = Vec::new();
     for link in &portrait.links {
-        let (name, firm) = (name(link), link.hold == Hold::Required);
+        let name = name(link);
         match groups.iter_mut().find(|group| group.name == name) {
-            Some(group) => {
-                group.firm |= firm;
-                group.links.push(link);
-            }
-            None => groups.push(Group { name, firm, links: vec![link] }),
+            Some(group) => group.links.push(link),
+            None => groups.push(Group { name, links: vec![link] }),
         }
     }
     groups.sort_by_key(|group| ORDER.iter().position(|name| *name == group.name));
@@ -119,11 +115,10 @@ fn name(link: &Link) -> &'static str {
     }
 }
 
-/// The more lines there are, the fainter each.
-fn stroke(group: &Group<'_>, portrait: &Portrait) -> String {
+/// What says most is bold; the more other lines there are, the fainter each.
+fn stroke(color: usize, group: &Group<'_>, portrait: &Portrait) -> String {
     let crowd = group.links.len() as f64 / portrait.peers.len() as f64;
-    let firm = group.firm && crowd < 4.0;
-    let (width, faint) = if firm { (1.7, 1.0) } else { (0.9, 0.75) };
+    let (width, faint) = if color == 0 && crowd < 4.0 { (1.8, 1.0) } else { (0.9, 0.6) };
     format!("stroke-width=\"{width}\" stroke-opacity=\"{:.2}\"", (faint * libm::sqrt(1.6 / crowd.max(1.6))).max(0.1))
 }
 
@@ -131,11 +126,12 @@ fn line(svg: &mut String, link: &Link, at: &[(f64, f64)], layout: Layout) {
     let ((ax, ay), (bx, by)) = (at[usize::from(link.ends.0)], at[usize::from(link.ends.1)]);
     let _ = match layout {
         Layout::Forces => write!(svg, "M{ax:.0} {ay:.0}L{bx:.0} {by:.0}"),
-        // Far ones are bent to the middle, so that they do not all cross there; near ones keep to the circle.
+        // Far ones are bent to the middle, so that they do not all cross there; the ring itself is round.
         Layout::Circle => {
             let (middle, reach) = (SIDE / 2.0, SIDE / 2.0 - ROOM);
             let far = libm::hypot(ax - bx, ay - by) / (2.0 * reach);
-            let bend = 0.75 * far - 0.12;
+            let bend =
+                if link.role == Role::Successor && link.hold == Hold::Required { -far * far } else { 0.75 * far };
             let cx = (ax + bx) / 2.0 * (1.0 - bend) + middle * bend;
             let cy = (ay + by) / 2.0 * (1.0 - bend) + middle * bend;
             write!(svg, "M{ax:.0} {ay:.0}Q{cx:.0} {cy:.0} {bx:.0} {by:.0}")
