@@ -34,9 +34,9 @@ pub fn html(report: &Report, caption: &Caption) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>{title}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n"
     );
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<header><h1>{}</h1><p>{} peers{} · seed {} · {} s {}</p><code>{}</code></header>\n",
+        "<header><h1>{}</h1><p>{} peers{} · seed {} · {} s {}</p><code>{}</code></header>",
         escape(&report.topology),
         number(report.peers as f64),
         if report.windows.is_some() { " at the end" } else { "" },
@@ -170,7 +170,7 @@ fn charts(report: &Report, page: &mut String) {
     if !shape.kinds.is_empty() {
         let note = "Bytes at their encoded size, payload apart from upkeep by its color";
         // Alone in its row it takes all of it.
-        let class = if page.matches("class=\"card").count() % 2 == 0 { "wide" } else { "" };
+        let class = if page.matches("class=\"card").count().is_multiple_of(2) { "wide" } else { "" };
         card(page, class, "Traffic by kind", note, &chart::kinds(&shape.kinds));
     }
 }

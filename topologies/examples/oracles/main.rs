@@ -20,12 +20,15 @@ const SEED: u64 = 42;
 /// How many worlds a row of failures is averaged over.
 const RINGS: u64 = 20;
 
+/// Prints the rows of one topology, for sizes up to the one given.
+type Rows = fn(usize);
+
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let largest = if wanted.iter().any(|word| word == "small") { 10_000 } else { 1_000_000 };
     let named = wanted.iter().any(|word| word != "small");
     println!("{:<58} {:>9} {:>9} {:>9}", "", "expected", "here", "apart");
-    let all: [(&str, fn(usize)); 5] = [
+    let all: [(&str, Rows); 5] = [
         ("chord", chord_rows),
         ("kademlia", kademlia_rows),
         ("pastry", pastry_rows),
