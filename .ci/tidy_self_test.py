@@ -80,7 +80,7 @@ TEXT_CASES = [
     ("node/src/a.rs", f'const A: &str = "{HOME}";\n', "a path of somebody's machine"),
     ("topologies/src/ring/a.rs", "use crate::tree::Scribe;\n", "names the family `tree`"),
     ("topologies/src/tree/a.rs", "use crate::{\n    Hops,\n    ring::Chord,\n};\n", "topologies/src/tree/a.rs:1: names the family `ring`"),
-    ("topologies/src/tree/b/c.rs", "use super::super::mesh;\n", "names the family `mesh`"),
+    ("topologies/src/tree/b/c.rs", "use super::super::super::mesh;\n", "names the family `mesh`"),
     ("topologies/src/ring.rs", "use crate::hybrid::Polyring;\n", "names the family `hybrid`"),
     ("topologies/src/shared.rs", "use crate::ring::Chord;\n", "names the family `ring`"),
     ("docs/a.md", "\n[it](IT.MD)\n", "docs/a.md:2: the link `IT.MD` leads nowhere"),

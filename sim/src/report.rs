@@ -17,7 +17,7 @@ use crate::attack::damage::Damage;
 pub struct Report {
     /// The topology's name.
     pub topology: String,
-    /// How many peers there were at the end.
+    /// How many peers there were, before any were made to fail.
     pub peers: usize,
     /// From which seed.
     pub seed: u64,

@@ -14,6 +14,7 @@ mod standard;
     feature = "kademlia",
     feature = "pastry",
     feature = "tapestry",
+    feature = "one-hop",
     feature = "hyparview-plumtree",
     feature = "polyring"
 ))]

@@ -3,7 +3,7 @@
 //! | family | what it is good at | here |
 //! |---|---|---|
 //! | [`mesh`] | telling everybody | full-mesh, hyparview, plumtree |
-//! | [`ring`] | finding things | chord, kademlia |
+//! | [`ring`] | finding things | chord, kademlia, pastry, tapestry, symphony, one-hop |
 //! | [`tree`] | streaming to many | scribe |
 //! | [`hybrid`] | several shapes in one | polyring |
 //!

@@ -8,7 +8,9 @@ use polymorph_core::topology::question::Target;
 use polymorph_sim::workload::{self, Lookups};
 use polymorph_sim::{Options, Peer, Terms, World};
 use polymorph_topologies::catalog::Catalog;
-use polymorph_topologies::ring::{chord::Chord, kademlia::Kademlia};
+use polymorph_topologies::ring::{
+    chord::Chord, kademlia::Kademlia, one_hop::OneHop, pastry::Pastry, symphony::Symphony, tapestry::Tapestry,
+};
 
 /// Lets forty join, and looks up keys.
 fn lookups<M: Model>(name: &str, settings: &[(&str, &str)]) -> polymorph_sim::report::Lookups {
@@ -54,7 +56,36 @@ fn kademlia_finds_its_keys_whichever_way_it_is_asked() {
 }
 
 #[test]
+fn pastry_finds_its_keys_whichever_way_it_is_asked() {
+    assert_right(&lookups::<Pastry>("pastry", &[]));
+    assert_right(&lookups::<Pastry>("pastry", &[("leaf", "8"), ("base_bits", "2"), ("proximity", "none")]));
+    assert_right(&lookups::<Pastry>("pastry", &[("lookup", "iterative")]));
+    assert_right(&lookups::<Pastry>("pastry", &[("random", "0.5"), ("lookup", "semi")]));
+}
+
+#[test]
+fn tapestry_finds_its_keys_whichever_way_it_is_asked() {
+    assert_right(&lookups::<Tapestry>("tapestry", &[]));
+    assert_right(&lookups::<Tapestry>("tapestry", &[("backups", "0"), ("proximity", "none")]));
+    assert_right(&lookups::<Tapestry>("tapestry", &[("lookup", "iterative")]));
+}
+
+#[test]
+fn symphony_finds_its_keys_whichever_way_it_is_asked() {
+    assert_right(&lookups::<Symphony>("symphony", &[]));
+    assert_right(&lookups::<Symphony>("symphony", &[("links", "2"), ("lookahead", "0"), ("lookup", "iterative")]));
+}
+
+#[test]
+fn one_hop_finds_its_keys_whichever_way_it_is_asked() {
+    assert_right(&lookups::<OneHop>("one-hop", &[]));
+    assert_right(&lookups::<OneHop>("one-hop", &[("lookup", "iterative")]));
+}
+
+#[test]
 fn scribe_leaves_the_keys_to_whatever_it_stands_on() {
     assert_right(&lookups::<Chord>("scribe", &[]));
     assert_right(&lookups::<Kademlia>("scribe", &[("base", "kademlia")]));
+    assert_right(&lookups::<Pastry>("scribe", &[("base", "pastry")]));
+    assert_right(&lookups::<Tapestry>("scribe", &[("base", "tapestry")]));
 }

@@ -127,6 +127,33 @@ fn sixty_four_join_one_by_one_and_stand_in_a_ring_after_each() {
 }
 
 #[test]
+fn zaves_invariants_hold_after_every_event() {
+    // Her proof asks for a base of r + 1 members who stay; here r is 3, and everybody else comes, crashes and leaves.
+    let config = Config { successors: 3, stabilize: Duration::from_secs(5), ..Config::default() };
+    let mut world = world(12);
+    let base = world.ideal(&Terms::default(), &config, 4).expect("Chord knows its ideal tables");
+    let mut others: Vec<Peer> = Vec::new();
+    let mut events = 0;
+    for round in 0..120_usize {
+        if others.len() < 12 && round % 3 != 2 {
+            let newcomer = add(&mut world, &config);
+            world.join(newcomer, &[base[round % 4]]);
+            others.push(newcomer);
+        } else {
+            let gone = others.swap_remove(round * 7 % others.len());
+            if round % 2 == 0 { world.crash(gone) } else { world.leave(gone) }
+        }
+        world.run_until(Duration::from_secs(6), |world| {
+            check_invariants(world);
+            events += 1;
+            false
+        });
+    }
+    println!("after each of {events} events");
+    assert!(events > 10_000);
+}
+
+#[test]
 fn a_thousand_join_one_by_one_and_find_every_key_with_half_of_log_n_hops() {
     let (config, mut world) = (Config::default(), world(3));
     grow(&mut world, &config, 1024, Duration::from_millis(200));

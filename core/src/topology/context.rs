@@ -116,7 +116,8 @@ impl<'a, T: Topology> Context<'a, T> {
         self.lane
     }
 
-    pub(crate) fn host(&mut self) -> &mut dyn Host<T> {
+    /// Who carries out what this topology wants: for one that has another one inside, which speaks through it.
+    pub fn host(&mut self) -> &mut dyn Host<T> {
         self.host
     }
 

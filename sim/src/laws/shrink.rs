@@ -14,18 +14,21 @@ use super::script::Script;
 
 /// How many scripts are tried: at some milliseconds each, seconds.
 const MAX_TRIES: usize = 800;
+/// How many steps are played in all of them: a script that cannot be made much shorter is not played for minutes.
+const MAX_STEPS: usize = 10_000;
 
 struct Shrinking<'a, 'b, M: Model> {
     case: &'a Case<'b, M>,
     script: Script,
     violation: Violation,
     tries: usize,
+    steps: usize,
 }
 
 /// Shrinks a script that breaks a law.
 pub(super) fn shortest<M: Model>(case: &Case<'_, M>, script: Script, violation: Violation) -> Failure {
     let (law, steps_before) = (violation.law, script.0.len());
-    let mut shrinking = Shrinking { case, script, violation, tries: 0 };
+    let mut shrinking = Shrinking { case, script, violation, tries: 0, steps: 0 };
     // Each pass makes room for the others, until none finds anything.
     while shrinking.drop_peers() | shrinking.drop_steps() {}
     while shrinking.hurry() {}
@@ -36,10 +39,11 @@ pub(super) fn shortest<M: Model>(case: &Case<'_, M>, script: Script, violation: 
 impl<M: Model> Shrinking<'_, '_, M> {
     /// Takes the candidate if it still breaks the law in the same way.
     fn take(&mut self, candidate: Script) -> bool {
-        if candidate == self.script || self.tries >= MAX_TRIES {
+        if candidate == self.script || self.tries >= MAX_TRIES || self.steps >= MAX_STEPS {
             return false;
         }
         self.tries += 1;
+        self.steps += candidate.0.len();
         match self.case.judge(self.violation.law, &candidate) {
             Err(violation) if violation.way == self.violation.way => {
                 self.script = candidate;

@@ -116,6 +116,7 @@ fn a_report_has_every_field_scripts_depend_on_and_counts_only_the_run() {
         "traffic",
         "load",
         "windows",
+        "attack",
     ];
     assert_eq!(json.as_object().unwrap().len(), fields.len());
     assert!(fields.iter().all(|field| json.get(field).is_some()), "{json}");

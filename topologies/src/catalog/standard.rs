@@ -36,6 +36,18 @@ pub(super) fn entries() -> Vec<Entry> {
             super::Family::Ring,
             "Zhao et al., Tapestry, JSAC 2004; Hildrum et al., SPAA 2002",
         ),
+        #[cfg(feature = "symphony")]
+        Entry::of::<crate::ring::symphony::Symphony>(
+            "symphony",
+            super::Family::Ring,
+            "Manku, Bawa & Raghavan, Symphony, USITS 2003",
+        ),
+        #[cfg(feature = "one-hop")]
+        Entry::of::<crate::ring::one_hop::OneHop>(
+            "one-hop",
+            super::Family::Ring,
+            "Gupta, Liskov & Rodrigues, NSDI 2004; Monnerat & Amorim, D1HT, IPDPS 2006",
+        ),
         #[cfg(feature = "hyparview-plumtree")]
         Entry::of::<crate::mesh::HyParViewPlumtree>(
             "hyparview-plumtree",

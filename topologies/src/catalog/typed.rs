@@ -57,6 +57,10 @@ impl Wish<'_> {
             "pastry" => self.grant::<crate::ring::pastry::Pastry, D>(name, visitor),
             #[cfg(feature = "tapestry")]
             "tapestry" => self.grant::<crate::ring::tapestry::Tapestry, D>(name, visitor),
+            #[cfg(feature = "symphony")]
+            "symphony" => self.grant::<crate::ring::symphony::Symphony, D>(name, visitor),
+            #[cfg(feature = "one-hop")]
+            "one-hop" => self.grant::<crate::ring::one_hop::OneHop, D>(name, visitor),
             #[cfg(feature = "hyparview-plumtree")]
             "hyparview-plumtree" => self.grant::<crate::mesh::HyParViewPlumtree, D>(name, visitor),
             #[cfg(feature = "polyring")]

@@ -287,20 +287,7 @@ impl HyParView {
         self.tested = false;
         self.hungry = if self.active.len() + 1 < self.config.active { self.hungry.saturating_add(1) } else { 0 };
         self.fill(cx);
-        self.look_outside(cx);
         self.shuffle(cx);
-    }
-
-    /// Beyond the paper: a few who have only each other, and nobody in reserve, were perhaps cut off from all others
-    /// until these forgot them. A seed knows.
-    fn look_outside(&mut self, cx: &mut Context<'_, Self>) {
-        if self.hungry < MAX_HUNGRY || !self.passive.is_empty() || !self.asked.is_empty() {
-            return;
-        }
-        let outside: Vec<Guid> = self.seeds.iter().copied().filter(|seed| !self.active.contains(seed)).collect();
-        if let Some(&seed) = outside.get(cx.pick(outside.len())) {
-            self.ask(seed, Message::Join, Purpose::Fill, cx);
-        }
     }
 
     /// Asks as many peers as the active view has room for (§4.3): those in reserve, and with nobody left, a seed.
@@ -558,8 +545,9 @@ impl Model for HyParView {
             degree: Some(config.active),
             // The views, and lists that are no longer than a shuffle or a cycle's questions.
             entries: Some(config.active + config.passive + MAX_SEEDS + MAX_ASKED + MAX_PEERS + MAX_REFUSALS),
-            // A shuffle walks, is answered, and the wire for the answer is made and closed again.
-            idle: Some(60.0 / config.cycle.as_secs_f64() * (f64::from(config.arwl) + 8.0)),
+            // A shuffle walks, is answered, and the wire for the answer is made and closed again; who has too few
+            // neighbors asks others in vain, over wires of their own.
+            idle: Some(60.0 / config.cycle.as_secs_f64() * (f64::from(config.arwl) + 2.0 * 8.0)),
             heals: true,
             // Two meshes of which each has enough neighbors do not look for each other.
             merges: Some(10),

@@ -217,6 +217,12 @@ impl Topology for Chord {
 }
 
 impl Chord {
+    /// Where this node is.
+    #[cfg(feature = "symphony")]
+    pub(super) fn place(&self) -> polymorph_core::Place {
+        self.table.place()
+    }
+
     /// The key is this node's, and its replicas are with those that follow.
     fn deliver(&self, query: &Query<'_, Self>, route: &mut Route) {
         route.verdict = Verdict::Deliver { rank: 0 };

@@ -105,12 +105,14 @@ pub(super) fn mix(seed: u64) -> u64 {
     z ^ z >> 31
 }
 
-/// Up to `n` of a range: all of a short one, otherwise drawn evenly, now and then one twice.
+/// Up to `n` of a range: all of a short one, beginning anywhere, otherwise drawn evenly, now and then one twice.
 pub(super) fn sample(range: Range<usize>, n: usize, mut seed: u64) -> impl Iterator<Item = usize> {
-    let (start, len) = (range.start, range.len());
+    let (start, len, mut first) = (range.start, range.len(), 0);
     (0..n.min(len)).map(move |at| {
         seed = mix(seed);
-        start + if len <= n { at } else { ((u128::from(seed) * len as u128) >> 64) as usize }
+        let draw = if at == 0 || len > n { ((u128::from(seed) * len as u128) >> 64) as usize } else { first + at };
+        first = if at == 0 { draw } else { first };
+        start + draw % len
     })
 }
 

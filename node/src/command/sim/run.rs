@@ -83,6 +83,8 @@ impl Visitor for Run<'_> {
             }),
         };
         let Window { lookups, broadcast } = measure(&mut world, arguments.warmup_broadcasts);
+        // What is said of all peers is said of them before some fail; what was spent counts to the end.
+        let Report { peers: all, state, links, traffic, load, .. } = meter.report(&world, name);
         let windows = arguments.fail.map(|share| {
             let failure = Failure { share, quiet: Duration::from_secs(quiet) };
             workload::windows(&mut world, &failure, |world| measure(world, 0))
@@ -96,7 +98,8 @@ impl Visitor for Run<'_> {
         let report = meter.report(&world, name);
         let peers = (arguments.peers as u32).clamp(1, BASELINE_PEERS);
         let baseline_events_per_s = Some(baseline::events_per_s(peers, BASELINE_EVENTS));
-        Ok(Report { lookups, broadcast, windows, attack, baseline_events_per_s, ..report })
+        let steady = Report { peers: all, state, links, traffic, load, ..report };
+        Ok(Report { lookups, broadcast, windows, attack, baseline_events_per_s, ..steady })
     }
 }
 

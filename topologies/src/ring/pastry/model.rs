@@ -105,6 +105,6 @@ impl Model for Pastry {
     }
 }
 
-/// How many of those who could fill a slot are looked at: with as many the first hop is a twelfth of the mean
-/// distance long on a plane, and a world of 10^5 is built in a minute.
-const SAMPLE: usize = 128;
+/// How many of those who could fill a slot are looked at: with as many the first hop is a seventeenth of the mean
+/// distance long on a plane, and a world of 10^5 is built in a minute or two.
+const SAMPLE: usize = 256;

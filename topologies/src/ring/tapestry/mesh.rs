@@ -235,7 +235,9 @@ mod tests {
     use super::*;
 
     fn peer(at: u64) -> Peer {
-        Peer { at: at << 48, guid: Guid([(at >> 4) as u8 ^ at as u8; 32]) }
+        let mut guid = [0; 32];
+        guid[..8].copy_from_slice(&at.to_be_bytes());
+        Peer { at: at << 48, guid: Guid(guid) }
     }
 
     fn mesh() -> Mesh {
@@ -273,7 +275,8 @@ mod tests {
         let next = |key: u64| mesh.next(key << 48, |_| true).map(places);
         assert_eq!(next(0x4fff), Some(vec![0x5000]));
         assert_eq!(next(0x6000), Some(vec![0xa000]));
-        assert_eq!(next(0xb000), Some(vec![0x1500]), "past the highest digit it wraps round to this node's own");
+        assert_eq!(next(0xb300), Some(vec![0x1500]), "past the highest digit it wraps round to this node's own");
+        assert_eq!(next(0xb000), None, "and there this node's own digit comes before");
         assert_eq!(next(0x1234), None);
         assert_eq!(next(0x1300), Some(vec![0x1500]));
         let without = mesh.next(0x4fff << 48, |guid| *guid != peer(0x5000).guid).map(places);

@@ -1,0 +1,149 @@
+//! Prints what the papers measured, what these topologies measure, and the difference, at full size:
+//!
+//! ```text
+//! cargo run --release -p polymorph-topologies --example oracles            # a few minutes, 4 GiB
+//! cargo run --release -p polymorph-topologies --example oracles -- small   # up to 10^4 peers, seconds
+//! cargo run --release -p polymorph-topologies --example oracles -- pastry symphony
+//! ```
+//!
+//! Ideal tables, no loss; the expected figures were recomputed by an independent simulation of such tables, and agree
+//! with the papers where these can be read off. The same rows at small sizes are tests (`tests/oracles.rs`).
+
+mod ring;
+
+use polymorph_topologies::ring::{chord, kademlia, pastry, symphony, tapestry};
+use ring::{Ring, Walks, loads};
+
+/// How many lookups make a row.
+const LOOKUPS: usize = 20_000;
+const SEED: u64 = 42;
+/// How many worlds a row of failures is averaged over.
+const RINGS: u64 = 20;
+
+/// Prints the rows of one topology, for sizes up to the one given.
+type Rows = fn(usize);
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let largest = if wanted.iter().any(|word| word == "small") { 10_000 } else { 1_000_000 };
+    let named = wanted.iter().any(|word| word != "small");
+    println!("{:<58} {:>9} {:>9} {:>9}", "", "expected", "here", "apart");
+    let all: [(&str, Rows); 5] = [
+        ("chord", chord_rows),
+        ("kademlia", kademlia_rows),
+        ("pastry", pastry_rows),
+        ("tapestry", tapestry_rows),
+        ("symphony", symphony_rows),
+    ];
+    for (name, rows) in all {
+        if !named || wanted.iter().any(|word| word == name) {
+            rows(largest);
+        }
+    }
+}
+
+fn row(what: &str, expected: f64, here: f64) {
+    println!("{what:<58} {expected:>9.3} {here:>9.3} {:>+9.3}", here - expected);
+}
+
+fn chord_rows(largest: usize) {
+    let config = chord::Config::default();
+    let sizes = [(1 << 10, 5.86), (1 << 12, 6.88), (1 << 14, 7.87), (100_000, 9.16), (1_000_000, 10.82)];
+    for (peers, expected) in sizes.into_iter().filter(|(peers, _)| *peers <= largest) {
+        let walks = Ring::<chord::Chord>::new(&config, peers, SEED).walks(&config, LOOKUPS);
+        row(&format!("chord, {peers} peers: hops, the last one included"), expected, walks.hops());
+    }
+    let config = chord::Config { successors: 20, shortcut: chord::Shortcut::Successors, ..config };
+    for (share, hops, timeouts) in FAILURES {
+        // Which peers die matters more than which keys are looked up.
+        let runs: Vec<Walks> = (0..RINGS)
+            .map(|run| {
+                let mut ring = Ring::<chord::Chord>::new(&config, 1000, SEED + run);
+                ring.kill(share);
+                ring.walks(&config, LOOKUPS / RINGS as usize)
+            })
+            .collect();
+        let mean = |of: fn(&Walks) -> f64| runs.iter().map(of).sum::<f64>() / RINGS as f64;
+        row(&format!("chord, 1000 peers, {share} dead, list as short cut: hops"), hops, mean(Walks::hops));
+        row(&format!("chord, 1000 peers, {share} dead: timeouts (none fails)"), timeouts, mean(Walks::timeouts));
+    }
+    for (nodes, p99, max, p1) in LOADS {
+        let loads = loads(10_000, 1_000_000, nodes, SEED);
+        row(&format!("chord, 10000 peers, {nodes} virtual nodes: p99 of load / mean"), p99, loads[9900]);
+        row(&format!("chord, 10000 peers, {nodes} virtual nodes: max of load / mean"), max, loads[9999]);
+        row(&format!("chord, 10000 peers, {nodes} virtual nodes: p1 of load / mean"), p1, loads[100]);
+    }
+}
+
+fn kademlia_rows(largest: usize) {
+    for (k, peers, depth, questions) in KADEMLIA.into_iter().filter(|(_, peers, ..)| *peers <= largest) {
+        let config = kademlia::Config { k, ..kademlia::Config::default() };
+        let mut ring = Ring::<kademlia::Kademlia>::new(&config, peers, SEED);
+        let lookups: Vec<_> = (0..LOOKUPS / 10).map(|_| ring.iterative(&config, k, 3)).collect();
+        let mean = |of: fn(&ring::Lookup) -> u32| {
+            lookups.iter().map(|lookup| f64::from(of(lookup))).sum::<f64>() / lookups.len() as f64
+        };
+        let right = lookups.iter().filter(|lookup| lookup.right).count() as f64 / lookups.len() as f64;
+        row(&format!("kademlia, k = {k}, {peers} peers: rounds to the nearest"), depth, mean(|lookup| lookup.depth));
+        row(&format!("kademlia, k = {k}, {peers} peers: questions"), questions, mean(|lookup| lookup.questions));
+        row(&format!("kademlia, k = {k}, {peers} peers: the nearest is found"), 1.0, right);
+    }
+}
+
+fn pastry_rows(largest: usize) {
+    let config = pastry::Config::default();
+    for (peers, expected) in [(1000, 2.48), (5000, 2.95), (10_000, 3.23)] {
+        let walks = Ring::<pastry::Pastry>::new(&config, peers, SEED).walks(&config, LOOKUPS);
+        row(&format!("pastry, {peers} peers: hops"), expected, walks.hops());
+    }
+    if largest >= 100_000 {
+        // As many as in the paper.
+        let walks = Ring::<pastry::Pastry>::new(&config, 100_000, SEED).walks(&config, 200_000);
+        row("pastry, 100000 peers: hops", 3.97, walks.hops());
+        for (hops, expected) in [0.0006, 0.0158, 0.1664, 0.6470, 0.1701].into_iter().enumerate() {
+            let here = walks.shares().get(hops + 1).copied().unwrap_or_default();
+            row(&format!("pastry, 100000 peers: share of {} hops", hops + 1), expected, here);
+        }
+    }
+    for (peers, expected) in [(1000, 1.13), (10_000, 1.18), (100_000, 1.23)] {
+        if peers <= largest {
+            let walks: Walks = Ring::<pastry::Pastry>::on_a_plane(&config, peers, SEED).walks(&config, LOOKUPS);
+            row(&format!("pastry, {peers} peers on a plane: stretch (1.15 to 1.45)"), expected, walks.stretch());
+        }
+    }
+}
+
+fn tapestry_rows(largest: usize) {
+    let config = tapestry::Config::default();
+    for (peers, expected) in [(1000, 2.57), (10_000, 3.31), (100_000, 4.07)] {
+        if peers <= largest {
+            let walks = Ring::<tapestry::Tapestry>::new(&config, peers, SEED).walks(&config, LOOKUPS);
+            row(&format!("tapestry, {peers} peers: hops to the one root"), expected, walks.hops());
+        }
+    }
+}
+
+fn symphony_rows(largest: usize) {
+    let sizes = [(1 << 15, 4, 1, 7.47), (1 << 15, 4, 0, 12.5), (1 << 15, 7, 1, 5.7), (100_000, 4, 1, 8.8)];
+    for (peers, links, lookahead, expected) in sizes.into_iter().filter(|(peers, ..)| *peers <= largest) {
+        let config = symphony::Config { links, lookahead, ..symphony::Config::default() };
+        let walks = Ring::<symphony::Symphony>::new(&config, peers, SEED).walks(&config, LOOKUPS);
+        row(&format!("symphony, {peers} peers, {links} links, look ahead {lookahead}: hops"), expected, walks.hops());
+    }
+}
+
+/// ToN 2003, table II, recomputed: the share of dead peers, hops, timeouts.
+#[expect(clippy::approx_constant, reason = "3.14 timeouts are not pi")]
+const FAILURES: [(f64, f64, f64); 6] =
+    [(0.0, 3.83, 0.0), (0.1, 3.99, 0.45), (0.2, 4.18, 1.02), (0.3, 4.46, 1.91), (0.4, 4.77, 3.14), (0.5, 5.23, 5.38)];
+/// SIGCOMM 2001, figures 8 and 9, recomputed: virtual nodes; p99, maximum and p1 of the load against the mean.
+const LOADS: [(u32, f64, f64, f64); 5] =
+    [(1, 4.63, 9.2, 0.0), (2, 3.35, 5.7, 0.06), (5, 2.38, 3.7, 0.23), (10, 1.90, 2.6, 0.39), (20, 1.67, 2.2, 0.51)];
+/// Full buckets, three questions at a time: k, peers, rounds until the nearest is known, questions.
+const KADEMLIA: [(usize, usize, f64, f64); 5] = [
+    (20, 1000, 0.89, 21.5),
+    (20, 10_000, 1.42, 22.9),
+    (20, 100_000, 1.93, 24.6),
+    (8, 10_000, 1.89, 12.9),
+    (8, 100_000, 2.51, 14.8),
+];

@@ -1,0 +1,247 @@
+//! Everybody's ideal tables, and messages that walk over them: no loss, no time, no engine.
+//!
+//! Convention: hops are counted until the owner has the message. The Chord paper stops at the owner's predecessor, one
+//! hop earlier.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use polymorph_core::overlay::{Admission, OverlayName, Place};
+use polymorph_core::topology::model::{Census, Model, Proximity};
+use polymorph_core::topology::question::{Query, Route, Target, Verdict};
+use polymorph_core::{Guid, Key};
+use polymorph_sim::Latency;
+use polymorph_sim::latency::Plane;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+/// A world of tables.
+pub(crate) struct Ring<T: Model> {
+    census: Census,
+    /// In the census' order of Guids.
+    nodes: Vec<T>,
+    alive: Vec<bool>,
+    /// Places on the ring, in the order of Guids.
+    places: Vec<u32>,
+    rng: ChaCha8Rng,
+    seed: u64,
+}
+
+/// Many walks.
+#[derive(Debug, Default)]
+pub(crate) struct Walks {
+    /// How many ended after so many hops.
+    ends: Vec<u32>,
+    timeouts: u32,
+    way: f64,
+    straight: f64,
+}
+
+/// How an iterative lookup ended.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    /// After how many rounds of questions the nearest peer's name came up.
+    pub(crate) depth: u32,
+    /// How many questions were asked until the k nearest had answered.
+    pub(crate) questions: u32,
+    /// Whether the nearest that was found is the nearest there is.
+    pub(crate) right: bool,
+}
+
+impl Walks {
+    /// The mean number of hops.
+    pub(crate) fn hops(&self) -> f64 {
+        let sum: f64 = self.ends.iter().enumerate().map(|(hops, count)| hops as f64 * f64::from(*count)).sum();
+        sum / self.count()
+    }
+
+    fn count(&self) -> f64 {
+        self.ends.iter().map(|count| f64::from(*count)).sum()
+    }
+
+    /// The shares of walks that ended after 0, 1, 2 … hops.
+    pub(crate) fn shares(&self) -> Vec<f64> {
+        self.ends.iter().map(|count| f64::from(*count) / self.count()).collect()
+    }
+
+    /// The mean number of peers asked in vain.
+    pub(crate) fn timeouts(&self) -> f64 {
+        f64::from(self.timeouts) / self.count()
+    }
+
+    /// All ways against all straight ways.
+    pub(crate) fn stretch(&self) -> f64 {
+        self.way / self.straight
+    }
+}
+
+impl<T: Model> Ring<T> {
+    /// Peers who are all equally far apart.
+    pub(crate) fn new(config: &T::Config, peers: usize, seed: u64) -> Self {
+        Self::with(config, peers, seed, None)
+    }
+
+    /// Peers on a plane, without slow last miles, whose tables hold the nearest.
+    pub(crate) fn on_a_plane(config: &T::Config, peers: usize, seed: u64) -> Self {
+        let plane = Latency::Coordinates(Plane { height: Duration::ZERO, ..Plane::default() });
+        let round_trip = move |a, b| 2 * plane.one_way(seed, a as u32, b as u32);
+        Self::with(config, peers, seed, Some(Proximity::new(round_trip)))
+    }
+
+    fn with(config: &T::Config, peers: usize, seed: u64, proximity: Option<Proximity>) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let overlay = OverlayName::new("ideal", Admission::Open).expect("a good name").id();
+        let guids = (0..peers).map(|_| Guid(bytes32(&mut rng))).collect();
+        let census = Census::new(overlay, guids).with_proximity(proximity);
+        let mut nodes: Vec<T> = census.guids.iter().map(|&me| T::new(config, Place { overlay, me })).collect();
+        assert!(nodes.iter_mut().all(|node| node.ideal(config, &census)), "seed {seed}: no ideal tables");
+        let mut places = vec![0; peers];
+        for (place, (_, guid)) in census.ring.iter().enumerate() {
+            places[census.guids.binary_search(guid).expect("a member")] = place as u32;
+        }
+        Self { census, nodes, alive: vec![true; peers], places, rng, seed }
+    }
+
+    fn index(&self, guid: &Guid) -> usize {
+        self.census.guids.binary_search(guid).expect("a member")
+    }
+
+    fn random_node(&mut self) -> usize {
+        loop {
+            let index = (self.rng.next_u64() % self.nodes.len() as u64) as usize;
+            if self.alive[index] {
+                return index;
+            }
+        }
+    }
+
+    /// Kills a share of all peers, of whom nobody knows.
+    pub(crate) fn kill(&mut self, share: f64) {
+        for _ in 0..(self.nodes.len() as f64 * share) as usize {
+            let index = self.random_node();
+            self.alive[index] = false;
+        }
+    }
+
+    fn survivors(&self) -> Census {
+        let alive = |guid: &Guid| self.alive[self.index(guid)];
+        Census::new(self.census.overlay, self.census.guids.iter().copied().filter(alive).collect())
+    }
+
+    fn route(&self, at: usize, key: Key, n: usize, without: &[Guid], state: &[u8]) -> Route {
+        let (to, mut route) = (Target::Key(key), Route::default());
+        let mut query = Query::new(&to, n);
+        (query.without, query.state) = (without, state);
+        self.nodes[at].route(&query, &mut route);
+        route
+    }
+
+    fn far(&self, a: usize, b: usize) -> f64 {
+        let far = |proximity: &Proximity| proximity.round_trip(self.places[a] as usize, self.places[b] as usize);
+        self.census.proximity.as_ref().map_or(0.0, |proximity| far(proximity).as_secs_f64())
+    }
+
+    /// Forwards from node to node; a dead next hop costs a timeout. Timeouts at the last hop are not counted, as in the
+    /// papers: whom the owner's predecessor asks in vain is not on the path.
+    fn walk(&self, from: usize, key: Key, walks: &mut Walks) -> Option<Guid> {
+        let (mut at, mut state, mut without) = (from, Bytes::new(), Vec::new());
+        let mut hops = 0;
+        loop {
+            assert!(hops < 200 && without.len() < 1000, "seed {}: a walk without end", self.seed);
+            let route = self.route(at, key, 1, &without, &state);
+            match route.verdict {
+                Verdict::Unreachable => return None,
+                Verdict::Deliver { .. } => break,
+                Verdict::Forward => {}
+            }
+            let next = self.index(&route.peers[0]);
+            if self.alive[next] {
+                walks.way += self.far(at, next);
+                (at, state) = (next, route.state);
+                without.clear();
+                hops += 1;
+            } else {
+                without.push(route.peers[0]);
+                walks.timeouts += u32::from(route.state.is_empty());
+            }
+        }
+        walks.straight += if at == from { 0.0 } else { self.far(from, at) };
+        walks.ends.resize(walks.ends.len().max(hops + 1), 0);
+        walks.ends[hops] += 1;
+        Some(self.census.guids[at])
+    }
+
+    /// Many walks to random keys. Every one must end at the right owner.
+    pub(crate) fn walks(&mut self, config: &T::Config, count: usize) -> Walks {
+        let (survivors, mut walks) = (self.survivors(), Walks::default());
+        for _ in 0..count {
+            let (key, from) = (Key(bytes32(&mut self.rng)), self.random_node());
+            let owner = self.walk(from, key, &mut walks);
+            assert_eq!(owner, T::owner(config, &survivors, &Target::Key(key)), "seed {}: {key:?}", self.seed);
+        }
+        walks
+    }
+
+    /// One iterative lookup: `alpha` of the nearest who were not asked in each round, until the `k` nearest answered.
+    pub(crate) fn iterative(&mut self, config: &T::Config, k: usize, alpha: usize) -> Lookup {
+        let (key, from) = (Key(bytes32(&mut self.rng)), self.random_node());
+        let to = Target::Key(key);
+        // Distance, who, after how many rounds its name came up, and whether it was asked.
+        let mut known: Vec<_> = self.named(from, key, k).into_iter().map(|peer| (peer, 0, false)).collect();
+        known.push((from, 0, true));
+        let mut questions = 0;
+        loop {
+            known.sort_by_cached_key(|(peer, ..)| self.nodes[from].distance(&to, self.census.guids[*peer]));
+            known.dedup_by_key(|(peer, ..)| *peer);
+            let ask: Vec<usize> = (0..known.len().min(k)).filter(|at| !known[*at].2).take(alpha).collect();
+            if ask.is_empty() {
+                break;
+            }
+            let mut fresh = Vec::new();
+            for at in ask {
+                known[at].2 = true;
+                questions += 1;
+                let depth = known[at].1 + 1;
+                fresh.extend(self.named(known[at].0, key, k).into_iter().map(|peer| (peer, depth, false)));
+            }
+            // Those who are known stay what they are.
+            let new = |(peer, ..): &(usize, u32, bool)| !known.iter().any(|(other, ..)| other == peer);
+            let fresh: Vec<_> = fresh.into_iter().filter(new).collect();
+            known.extend(fresh);
+        }
+        let (nearest, depth, _) = known[0];
+        let right = T::owner(config, &self.census, &to) == Some(self.census.guids[nearest]);
+        Lookup { depth, questions, right }
+    }
+
+    fn named(&self, at: usize, key: Key, k: usize) -> Vec<usize> {
+        self.route(at, key, k, &[], &[]).peers.iter().map(|guid| self.index(guid)).collect()
+    }
+}
+
+/// Of peers with so many virtual nodes each, and of keys: the load of each peer against the mean, in order.
+pub(crate) fn loads(peers: usize, keys: usize, virtual_nodes: u32, seed: u64) -> Vec<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let overlay = OverlayName::new("ideal", Admission::Open).expect("a good name").id();
+    let guids: Vec<Guid> = (0..peers).map(|_| Guid(bytes32(&mut rng))).collect();
+    let places = |(number, guid): (usize, &Guid)| {
+        let guid = *guid;
+        (0..virtual_nodes).map(move |index| (overlay.position(guid, index), number))
+    };
+    let mut ring: Vec<(Key, usize)> = guids.iter().enumerate().flat_map(places).collect();
+    ring.sort_unstable();
+    let mut loads = vec![0.0; peers];
+    for _ in 0..keys {
+        let key = Key(bytes32(&mut rng));
+        let owner = ring.partition_point(|(place, _)| *place < key) % ring.len();
+        loads[ring[owner].1] += peers as f64 / keys as f64;
+    }
+    loads.sort_unstable_by(f64::total_cmp);
+    loads
+}
+
+fn bytes32(rng: &mut ChaCha8Rng) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    rng.fill_bytes(&mut bytes);
+    bytes
+}

@@ -1,0 +1,288 @@
+//! One hop: everybody knows everybody, and every coming and going is told to all.
+//!
+//! Gupta, Liskov & Rodrigues, "Efficient routing for peer-to-peer overlays", NSDI 2004, showed that full tables are
+//! affordable; how events spread here is EDRA, from Monnerat & Amorim, "D1HT: a distributed one hop hash table", IPDPS
+//! 2006 and "An effective single-hop distributed hash table", FGCS 2015. The peer after one that came or went says so.
+//! Events are kept for an interval and go out together: to the peers 1, 2, 4, 8 … places ahead, each with those events
+//! that came with a greater number than its own, so that everybody hears each event once, after log2 n intervals at
+//! most. The interval is as long as the wanted share of stale entries allows (FGCS 2015, equation 4), which is what
+//! keeps traffic near the bound: 2N/S events a second, each once.
+//!
+//! A key belongs to the first peer at or after it. `events` is the telling, `members` the table. What is ours: a
+//! newcomer that nobody has told of yet is told on by whoever hears from it, and tables are compared by a digest now
+//! and then, since a lost event would be missing for ever.
+
+mod events;
+mod members;
+mod model;
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use polymorph_core::overlay::Place;
+use polymorph_core::topology::Topology;
+use polymorph_core::topology::context::Context;
+use polymorph_core::topology::event::{Down, Event, Ticket, Via};
+use polymorph_core::topology::question::{Hold, Neighbor, Powers, Query, Role, Route, Target, Verdict};
+use polymorph_core::{Distance, Guid, Key, Time};
+use serde::{Deserialize, Serialize};
+
+use super::calls::Calls;
+use super::prefix::{Peer, head};
+use crate::setting::{self, Configure, Setting, SettingError};
+use events::Heard;
+use members::Members;
+
+/// What peers tell each other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// Who stands after this point? A call.
+    Ask(u64),
+    /// I stand before you: tell all. A call, answered like the one before.
+    Enter,
+    /// These, in order: the answer.
+    Page(Vec<Guid>),
+    /// Who came and who went. A call.
+    Events(Events),
+    /// Where do those stand who come after this point? A call.
+    Check(u64),
+    /// There: the first half of the heads of their positions.
+    Heads(Vec<u32>),
+    /// Who stands there? A call, answered by a page.
+    Who(Vec<u32>),
+    /// Are you there? A call.
+    Ping,
+    /// I am: the answer to the two before.
+    Pong,
+    /// I am in no overlay: the other answer to every call.
+    Absent,
+    /// I leave you, who stand after me.
+    Leaving,
+}
+
+/// What is told at the end of an interval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// How many times these may be told on: to the peers less than two to this power ahead.
+    pub ttl: u8,
+    /// Who came.
+    pub joined: Vec<Guid>,
+    /// The heads of the positions of those who went.
+    pub left: Vec<u64>,
+    /// All positions of the sender's table, mixed.
+    pub digest: u64,
+}
+
+/// What is done again and again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub enum Timer {
+    /// The interval is over.
+    Interval,
+    /// Try the next seed.
+    Join,
+}
+
+/// The settings of a one-hop overlay.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Config {
+    /// The share of entries that may be stale: f.
+    pub stale: f64,
+    /// How long an interval is at most.
+    pub interval: Duration,
+}
+
+/// One node's part of a one-hop overlay.
+#[derive(Debug)]
+pub struct OneHop {
+    config: Config,
+    place: Place,
+    mine: u64,
+    members: Members,
+    stage: Stage,
+    seeds: Vec<Guid>,
+    tries: u32,
+    calls: Calls<Message, Awaited>,
+    /// Events of this interval.
+    heard: Heard,
+    /// What was told and not confirmed.
+    telling: VecDeque<(Ticket, Events)>,
+    /// When the peer before this one last gave a sign of life.
+    sign: Time,
+    /// How often in a row tables differed.
+    differs: u32,
+    /// When lately events came, to know how many there are.
+    rate: VecDeque<Time>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Out,
+    Joining,
+    In,
+}
+
+/// What an answer is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Awaited {
+    /// Who stands after this node's place, by a seed.
+    Place,
+    /// Whether the peer after this node takes it in.
+    Enter,
+    /// A page of the table, for a newcomer.
+    Page,
+    /// Positions to compare with.
+    Compare(u64),
+    /// Who stands where this node knows nobody.
+    Who,
+    /// Whether somebody is there.
+    Suspect(Guid),
+}
+
+impl Topology for OneHop {
+    type Address = Key;
+    type Message = Message;
+    type Timer = Timer;
+
+    fn powers(&self) -> Powers {
+        Powers { routes: true, degree: 2, ..Powers::default() }
+    }
+
+    fn handle(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
+        match event {
+            Event::Join { seeds } => self.join(seeds, cx),
+            Event::Leave => self.leave(cx),
+            Event::Message { from, message, via, .. } => self.message(from, message, via, cx),
+            Event::Reply { ticket, from, message, .. } => {
+                if let Some(awaited) = self.calls.take(ticket, cx) {
+                    self.answered(awaited, from, message, cx);
+                } else if let Some(events) = self.told(ticket).filter(|_| matches!(message, Message::Absent)) {
+                    self.tell_next(from, events, cx);
+                }
+            }
+            Event::Failed { ticket, peer } => {
+                if let Some(awaited) = self.calls.take(ticket, cx) {
+                    self.unanswered(awaited, peer, cx);
+                } else if let Some(events) = self.told(ticket) {
+                    self.suspect(peer, cx);
+                    self.tell_next(peer, events, cx);
+                }
+            }
+            Event::Timer(Timer::Interval) => self.interval_over(cx),
+            Event::Timer(Timer::Join) => self.try_seed(cx),
+            Event::PeerDown { peer, why: Down::Left } if self.stage == Stage::In => self.went(self.peer(peer).at, cx),
+            // A broken wire is no proof of death.
+            Event::PeerDown { peer, why: Down::Lost } | Event::DialFailed { peer } => self.suspect(peer, cx),
+            _ => {}
+        }
+    }
+
+    fn neighbors(&self) -> Vec<Neighbor> {
+        let (next, previous) = (self.members.after(self.mine), self.members.before(self.mine));
+        let role = |peer: &Peer| {
+            let is = |other: Option<Peer>| other.is_some_and(|other| other.guid == peer.guid);
+            match () {
+                () if is(next) => (Role::Successor, Hold::Required),
+                () if is(previous) => (Role::Predecessor, Hold::Required),
+                () => (Role::Peer, Hold::Cached),
+            }
+        };
+        let others = self.members.all().filter(|peer| peer.guid != self.place.me);
+        let neighbor = |peer: Peer| {
+            let (role, hold) = role(&peer);
+            Neighbor { peer: peer.guid, role, hold }
+        };
+        others.map(neighbor).collect()
+    }
+
+    fn addresses(&self) -> Vec<Key> {
+        if self.stage == Stage::In { vec![self.place.mine()] } else { Vec::new() }
+    }
+
+    fn route(&self, query: &Query<'_, Self>, route: &mut Route) {
+        if self.stage != Stage::In {
+            return;
+        }
+        let (Target::Key(key) | Target::Address(key)) = query.to;
+        let mut owners = self.members.from(head(key)).filter(|peer| query.allows(&peer.guid)).take(query.n.max(1));
+        let Some(owner) = owners.next() else { return };
+        route.verdict = if owner.guid == self.place.me { Verdict::Deliver { rank: 0 } } else { Verdict::Forward };
+        let all = core::iter::once(owner).chain(owners).map(|peer| peer.guid);
+        route.peers.extend(all.filter(|peer| *peer != self.place.me));
+    }
+
+    fn distance(&self, to: &Target<Self>, peer: Guid) -> Distance {
+        let &(Target::Key(key) | Target::Address(key)) = to;
+        key.clockwise(&self.place.position(peer))
+    }
+}
+
+impl OneHop {
+    fn peer(&self, guid: Guid) -> Peer {
+        Peer::new(&self.place, guid)
+    }
+
+    fn message(&mut self, from: Guid, message: Message, via: Via<Self>, cx: &mut Context<'_, Self>) {
+        if self.members.before(self.mine).is_some_and(|peer| peer.guid == from) {
+            self.sign = cx.now();
+        }
+        match (message, via) {
+            (Message::Events(events), Via::Call(call)) if self.stage == Stage::Joining => {
+                // Told on as soon as this newcomer knows to whom.
+                cx.reply(call, Message::Pong);
+                self.hear(&events, cx);
+            }
+            (_, Via::Call(call)) if self.stage != Stage::In => cx.reply(call, Message::Absent),
+            _ if self.stage != Stage::In => {}
+            (Message::Ping, Via::Call(call)) => cx.reply(call, Message::Pong),
+            (Message::Ask(at), Via::Call(call)) => cx.reply(call, Message::Page(self.members.page(at, from))),
+            (Message::Check(at), Via::Call(call)) => cx.reply(call, Message::Heads(self.members.heads(at))),
+            (Message::Who(heads), Via::Call(call)) => cx.reply(call, Message::Page(self.members.who(&heads))),
+            (Message::Enter, Via::Call(call)) => {
+                cx.reply(call, Message::Page(self.members.page(self.peer(from).at, from)));
+                self.came(from, cx);
+            }
+            (Message::Events(events), Via::Call(call)) => {
+                cx.reply(call, Message::Pong);
+                self.events(from, &events, cx);
+            }
+            (Message::Leaving, Via::Direct) => self.went(self.peer(from).at, cx),
+            _ => {}
+        }
+    }
+}
+
+impl Configure for Config {
+    fn settings() -> Vec<Setting> {
+        vec![
+            Setting::new("stale", "0.01", "the share of entries that may be stale"),
+            Setting::new("interval", "5", "seconds for which events are kept, at most"),
+        ]
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
+        match key {
+            "stale" => self.stale = setting::number(key, value, 0.0001..=0.5)?,
+            "interval" => self.interval = setting::seconds(key, value)?,
+            _ => return Err(SettingError::Unknown(key.into())),
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // A hundredth is what both papers aim at. The equation gives five seconds for a million peers who stay for three
+        // hours; longer intervals would save little and let few peers wait long.
+        Self { stale: 0.01, interval: Duration::from_secs(5) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_say_their_defaults() {
+        setting::assert_defaults_hold::<Config>();
+    }
+}

@@ -1,0 +1,149 @@
+//! One hop in virtual time, on the real engine: everybody hears of everybody, at about the bytes that cannot be saved.
+
+use std::time::Duration;
+
+use polymorph_core::Key;
+use polymorph_core::topology::Topology;
+use polymorph_core::topology::model::Model;
+use polymorph_sim::workload::{self, Lookups};
+use polymorph_sim::{Options, Peer, Terms, World, report};
+use polymorph_topologies::ring::one_hop::{Config, OneHop};
+
+fn world(seed: u64) -> World<OneHop> {
+    println!("seed {seed}");
+    World::new(Options::seeded(seed))
+}
+
+fn add(world: &mut World<OneHop>, config: &Config) -> Peer {
+    world.add(&Terms::default(), |place| OneHop::new(config, place)).expect("it is taken")
+}
+
+fn grow(world: &mut World<OneHop>, config: &Config, peers: usize, every: Duration) {
+    for number in 0..peers {
+        let peer = add(world, config);
+        let seeds: Vec<Peer> = (number > 0).then(|| Peer((number * 7919 % number.max(1)) as u32)).into_iter().collect();
+        world.join(peer, &seeds);
+        world.run_for(every);
+    }
+}
+
+/// How many entries are missing or of somebody who is gone, in all tables together.
+fn count_wrong(world: &World<OneHop>) -> usize {
+    let all: std::collections::BTreeSet<_> = world.peers().map(|peer| world.guid(peer)).collect();
+    let wrong = |peer: Peer| {
+        let table = world.topology(peer).map(Topology::neighbors).unwrap_or_default();
+        let table: std::collections::BTreeSet<_> =
+            table.into_iter().map(|neighbor| neighbor.peer).chain([world.guid(peer)]).collect();
+        table.symmetric_difference(&all).count()
+    };
+    world.peers().map(wrong).sum()
+}
+
+fn look_up(world: &mut World<OneHop>, config: &Config, count: usize) -> report::Lookups {
+    let plan = Lookups { count, every: Duration::from_millis(5), ..Lookups::default() };
+    let lookups = workload::lookups(world, &Terms::default().name, &plan, workload::owner_of::<OneHop>(config));
+    println!("{lookups:?}");
+    lookups
+}
+
+fn assert_all_right(world: &mut World<OneHop>, config: &Config, count: usize) {
+    let lookups = look_up(world, config, count);
+    assert_eq!((lookups.ok, lookups.consistent), (count, Some(count)));
+    assert!(lookups.hops.is_some_and(|hops| hops.max <= 1.0), "more than one hop");
+}
+
+#[test]
+fn two_hundred_join_one_by_one_and_everybody_knows_everybody() {
+    let (config, mut world) = (Config::default(), world(1));
+    grow(&mut world, &config, 200, Duration::from_secs(1));
+    world.run_for(Duration::from_secs(OneHop::claims(&config, 200).quiet));
+    assert_eq!(count_wrong(&world), 0);
+    assert_all_right(&mut world, &config, 500);
+}
+
+#[test]
+fn a_crowd_that_joins_at_once_through_one_seed_is_known_to_all() {
+    let (config, mut world) = (Config::default(), world(2));
+    grow(&mut world, &config, 1, Duration::from_secs(1));
+    for _ in 0..100 {
+        let peer = add(&mut world, &config);
+        world.join(peer, &[Peer(0)]);
+    }
+    world.run_for(Duration::from_secs(120));
+    println!("{} wrong entries at first", count_wrong(&world));
+    world.run_for(Duration::from_secs(OneHop::claims(&config, 100).quiet));
+    assert_eq!(count_wrong(&world), 0);
+    assert_all_right(&mut world, &config, 300);
+}
+
+#[test]
+fn a_tenth_crashes_at_once_and_all_hear_of_it() {
+    let (config, mut world) = (Config::default(), world(3));
+    let peers = world.ideal(&Terms::default(), &config, 300).expect("it knows its ideal tables");
+    world.run_for(Duration::from_secs(30));
+    for &peer in peers.iter().step_by(10) {
+        world.crash(peer);
+    }
+    let lookups = look_up(&mut world, &config, 500);
+    assert_eq!((lookups.ok, lookups.consistent), (500, Some(500)), "another way is taken around the dead");
+    world.run_for(Duration::from_secs(OneHop::claims(&config, 300).quiet));
+    assert_eq!(count_wrong(&world), 0);
+}
+
+#[test]
+fn what_is_sent_under_churn_is_near_what_cannot_be_saved() {
+    // 512 peers, each there for an hour on average: 1024 events an hour, and everybody must hear each.
+    let (config, mut world) = (Config::default(), world(4));
+    let mut alive = world.ideal(&Terms::default(), &config, 512).expect("it knows its ideal tables");
+    let every = Duration::from_millis(3_600_000 / 512);
+    let (mut before, mut right, mut asked) = (*world.traffic(), 0, 0);
+    let rounds = 400_usize;
+    for round in 0..rounds {
+        if round == rounds / 4 {
+            before = *world.traffic();
+        }
+        let newcomer = add(&mut world, &config);
+        world.join(newcomer, &[1, 2, 3].map(|step| alive[(round * 13 + step) % alive.len()]));
+        let gone = alive.swap_remove(round * 7919 % alive.len());
+        if round % 2 == 0 {
+            world.crash(gone)
+        } else {
+            world.leave(gone)
+        }
+        alive.push(newcomer);
+        world.run_for(every);
+        let (asker, key) = (alive[round * 31 % (alive.len() - 1)], Key::of(&round.to_le_bytes()));
+        let ticket = world.lookup(asker, key, 1);
+        let owner = workload::owner_of::<OneHop>(&config)(&world.census(&Terms::default().name), &key);
+        world.run_until(Duration::from_secs(3), |world| world.ended(asker, ticket).is_some());
+        asked += 1;
+        let found = world.take_ended(asker, ticket).map(|ended| ended.outcome);
+        let is_right = matches!(found, Some(polymorph_core::engine::Outcome::Found { owner: o, .. }) if o == owner);
+        right += usize::from(is_right);
+    }
+    let traffic = world.traffic().since(&before);
+    let seconds = every.as_secs_f64() * (rounds - rounds / 4) as f64;
+    let (frames, bytes) = traffic.kinds().fold((0, 0), |(f, b), (_, frames, bytes)| (f + frames, b + bytes));
+    let rate = bytes as f64 / (512.0 * seconds);
+    // An event: a Guid and a signed contact when somebody comes, eight bytes of its position when it goes.
+    let event = (33.0 + 150.0 + 9.0) / 2.0;
+    let bound = 2.0 * 512.0 / 3600.0 * event;
+    println!("{rate:.1} B/s a peer, {frames} frames; 2N/S·v is {bound:.1} B/s; {right} of {asked} right");
+    println!("{:?}", traffic.kinds().filter(|(_, frames, _)| *frames > 0).collect::<Vec<_>>());
+    assert!(rate < 8.0 * bound && right * 100 >= asked * 97);
+    let wrong = count_wrong(&world) as f64 / (512.0 * 512.0);
+    println!("{:.3} % of all entries are stale", 100.0 * wrong);
+    assert!(wrong < 2.0 * config.stale);
+}
+
+#[test]
+fn the_same_seed_goes_the_same_way() {
+    let run = || {
+        let (config, mut world) = (Config::default(), world(5));
+        grow(&mut world, &config, 40, Duration::from_millis(300));
+        world.crash(Peer(7));
+        world.run_for(Duration::from_secs(200));
+        world.trace_hash()
+    };
+    assert_eq!(run(), run());
+}

@@ -1,0 +1,123 @@
+//! The published rows at sizes that fit every run: ideal tables, no loss, no time. The same rows at full size are
+//! printed by `cargo run --release -p polymorph-topologies --example oracles`.
+
+#[path = "../examples/oracles/ring.rs"]
+mod ring;
+
+use polymorph_topologies::ring::{chord, kademlia, pastry, symphony, tapestry};
+use ring::Ring;
+
+/// ToN 2003, table II, recomputed: the share of dead peers, hops, timeouts.
+const FAILURES: [(f64, f64, f64); 5] =
+    [(0.0, 3.83, 0.0), (0.1, 3.99, 0.45), (0.2, 4.18, 1.02), (0.3, 4.46, 1.91), (0.5, 5.23, 5.38)];
+
+#[test]
+fn pastry_corrects_a_digit_with_each_hop() {
+    let config = pastry::Config::default();
+    // Recomputed with ideal tables; the paper's own figure 4 has the same shape.
+    for (peers, expected) in [(1000, 2.48), (5000, 2.95), (10_000, 3.23)] {
+        let walks = Ring::<pastry::Pastry>::new(&config, peers, 1).walks(&config, 10_000);
+        println!("{peers} peers: {:.3} hops, {expected} expected; {:.4?}", walks.hops(), walks.shares());
+        assert!((walks.hops() - expected).abs() < 0.05);
+    }
+}
+
+#[test]
+fn pastrys_ways_are_a_third_longer_than_straight_ones() {
+    let config = pastry::Config::default();
+    for peers in [1000, 4000] {
+        let walks = Ring::<pastry::Pastry>::on_a_plane(&config, peers, 2).walks(&config, 5000);
+        println!("{peers} peers: stretch {:.3}", walks.stretch());
+        assert!((1.05..1.45).contains(&walks.stretch()));
+    }
+}
+
+#[test]
+fn tapestry_corrects_a_digit_with_each_hop_and_has_one_root() {
+    let config = tapestry::Config::default();
+    for (peers, expected) in [(1000, 2.57), (10_000, 3.31)] {
+        let walks = Ring::<tapestry::Tapestry>::new(&config, peers, 3).walks(&config, 10_000);
+        println!("{peers} peers: {:.3} hops, {expected} expected", walks.hops());
+        assert!((walks.hops() - expected).abs() < 0.07);
+    }
+}
+
+#[test]
+fn symphony_needs_few_hops_with_four_links_and_a_look_ahead() {
+    let config = symphony::Config::default();
+    let walks = Ring::<symphony::Symphony>::new(&config, 1 << 13, 4).walks(&config, 5000);
+    println!("{:.3} hops", walks.hops());
+    assert!((5.0..7.0).contains(&walks.hops()));
+}
+
+#[test]
+fn chord_takes_half_of_log_n_hops_and_one_more_to_the_owner() {
+    let config = chord::Config::default();
+    for (peers, expected) in [(1024, 5.86), (4096, 6.88), (16_384, 7.87)] {
+        let walks = Ring::<chord::Chord>::new(&config, peers, 1).walks(&config, 10_000);
+        println!("{peers} peers: {:.3} hops, {expected} expected", walks.hops());
+        assert!((walks.hops() - expected).abs() < 0.1);
+    }
+}
+
+#[test]
+fn chord_finds_every_key_while_up_to_half_of_its_peers_lie_dead() {
+    // ToN 2003, table II: fingers and successor list together, r = 20, before any stabilization, as recomputed with
+    // ideal tables.
+    let config = chord::Config { successors: 20, shortcut: chord::Shortcut::Successors, ..chord::Config::default() };
+    for (share, path, timeouts) in FAILURES {
+        let mut ring = Ring::<chord::Chord>::new(&config, 1000, 2);
+        ring.kill(share);
+        let walks = ring.walks(&config, 10_000);
+        println!("{share}: {:.2} hops ({path}), {:.2} timeouts ({timeouts})", walks.hops(), walks.timeouts());
+        assert!((walks.hops() - path).abs() < 0.3);
+        assert!((walks.timeouts() - timeouts).abs() < 0.1 + 0.15 * timeouts);
+    }
+}
+
+#[test]
+fn plain_chord_finds_every_key_too_while_half_lie_dead() {
+    let config = chord::Config::default();
+    let mut ring = Ring::<chord::Chord>::new(&config, 1000, 3);
+    ring.kill(0.5);
+    let walks = ring.walks(&config, 10_000);
+    println!("{:.2} hops, {:.2} timeouts", walks.hops(), walks.timeouts());
+    assert!(walks.hops() < 8.0, "the successor list does not stand in for dead fingers");
+}
+
+#[test]
+fn virtual_nodes_even_out_the_load() {
+    // SIGCOMM 2001, figure 9, as recomputed at 10^4 peers.
+    for (nodes, p99) in [(1, 4.63), (5, 2.38), (20, 1.67)] {
+        let loads = ring::loads(10_000, 200_000, nodes, 7);
+        println!("{nodes} virtual nodes: p99 {:.2} ({p99}), p1 {:.2}, max {:.2}", loads[9900], loads[100], loads[9999]);
+        assert!((loads[9900] - p99).abs() < 0.15 * p99);
+    }
+}
+
+#[test]
+fn kademlia_forwards_to_the_nearest_peer_there_is() {
+    let config = kademlia::Config::default();
+    for peers in [2, 30, 1000, 10_000] {
+        let walks = Ring::<kademlia::Kademlia>::new(&config, peers, 4).walks(&config, 5000);
+        println!("{peers} peers: {:.3} hops", walks.hops());
+        assert!(walks.hops() <= (peers as f64).log2());
+    }
+}
+
+#[test]
+fn kademlias_lookups_are_as_deep_and_as_many_questions_as_recomputed() {
+    for (k, peers, depth, questions) in [(20, 1000, 0.89, 21.5), (20, 10_000, 1.42, 22.9), (8, 10_000, 1.89, 12.9)] {
+        let config = kademlia::Config { k, ..kademlia::Config::default() };
+        let mut ring = Ring::<kademlia::Kademlia>::new(&config, peers, 5);
+        let (mut deep, mut asked) = (0.0, 0.0);
+        for _ in 0..1500 {
+            let lookup = ring.iterative(&config, k, 3);
+            deep += f64::from(lookup.depth) / 1500.0;
+            asked += f64::from(lookup.questions) / 1500.0;
+            assert!(lookup.right);
+        }
+        println!("k = {k}, {peers} peers: depth {deep:.2} ({depth}), {asked:.1} questions ({questions})");
+        assert!((deep - depth).abs() < 0.1 && (asked - questions).abs() < 0.1 * questions);
+    }
+}
