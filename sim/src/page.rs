@@ -36,10 +36,9 @@ pub fn html(report: &Report, caption: &Caption) -> String {
     );
     let _ = writeln!(
         page,
-        "<header><h1>{}</h1><p>{} peers{} · seed {} · {} s {}</p><code>{}</code></header>",
+        "<header><h1>{}</h1><p>{} peers · seed {} · {} s {}</p><code>{}</code></header>",
         escape(&report.topology),
         number(report.peers as f64),
-        if report.windows.is_some() { " at the end" } else { "" },
         report.seed,
         number(report.sim_seconds),
         if report.trace_hash.is_empty() { "on real nodes" } else { "of virtual time" },
@@ -146,12 +145,13 @@ fn charts(report: &Report, page: &mut String) {
         );
     }
     let shape = &report.shape;
+    let there = shape.degree.counts.iter().sum();
     if !shape.load.is_empty() && report.load.is_some() {
         let note = report.load.map_or_else(String::new, |load| {
             let (most, p99) = (number(load.max_over_mean), number(load.p99_over_mean));
             format!("Frames handled, against the mean: the busiest {most}×, p99 {p99}×")
         });
-        card(page, "", "Load of peers", &note, &chart::ranks(&shape.load, report.peers));
+        card(page, "", "Load of peers", &note, &chart::ranks(&shape.load, there));
     }
     if !shape.degree.counts.is_empty() {
         let marks: Vec<Mark> = report

@@ -20,7 +20,8 @@ fn a_page_has_the_figures_of_its_run_and_stands_alone() {
     let (_, figures) = page.split_once("<pre>").unwrap();
     let figures = figures.split_once("</pre>").unwrap().0.replace("&quot;", "\"");
     assert_eq!(&serde_json::from_str::<serde_json::Value>(&figures).unwrap(), report);
-    assert_eq!(page.matches("<circle").count(), report["peers"].as_u64().unwrap() as usize);
+    // Four of forty crashed.
+    assert_eq!(page.matches("<circle").count(), 36);
     assert!(page.contains("polymorph sim chord --peers 40 --lookups 60 --ideal --fail 0.1"));
     for outside in ["://", "src=", "@import", "<script", "<link", "href"] {
         assert!(!page.contains(outside), "{outside}");

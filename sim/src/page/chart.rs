@@ -131,7 +131,7 @@ pub(super) fn steps(points: &[(f64, f64)], unit: &str, marks: &[Mark]) -> String
 }
 
 /// Values in order, each against the mean, over `count` peers.
-pub(super) fn ranks(sorted: &[f64], count: usize) -> String {
+pub(super) fn ranks(sorted: &[f64], count: u64) -> String {
     let most = sorted.last().copied().unwrap_or(1.0).max(1.0);
     let x =
         Axis::new(0.0, 100.0, (10.0, 10.0), format!("per cent of {} peers, the idlest first", number(count as f64)));
