@@ -14,6 +14,9 @@ mod ring;
 use polymorph_topologies::ring::{chord, kademlia, pastry, symphony, tapestry};
 use ring::{Ring, Walks, loads};
 
+/// Prints a topology's rows, up to so many peers.
+type Rows = fn(usize);
+
 /// How many lookups make a row.
 const LOOKUPS: usize = 20_000;
 const SEED: u64 = 42;
@@ -25,7 +28,7 @@ fn main() {
     let largest = if wanted.iter().any(|word| word == "small") { 10_000 } else { 1_000_000 };
     let named = wanted.iter().any(|word| word != "small");
     println!("{:<58} {:>9} {:>9} {:>9}", "", "expected", "here", "apart");
-    let all: [(&str, fn(usize)); 5] = [
+    let all: [(&str, Rows); 5] = [
         ("chord", chord_rows),
         ("kademlia", kademlia_rows),
         ("pastry", pastry_rows),
