@@ -14,6 +14,9 @@ mod ring;
 use polymorph_topologies::ring::{chord, kademlia, pastry, symphony, tapestry};
 use ring::{Ring, Walks, loads};
 
+/// Prints a topology's rows, up to so many peers.
+type Rows = fn(usize);
+
 /// How many lookups make a row.
 const LOOKUPS: usize = 20_000;
 const SEED: u64 = 42;
