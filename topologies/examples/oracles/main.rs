@@ -23,9 +23,6 @@ const SEED: u64 = 42;
 /// How many worlds a row of failures is averaged over.
 const RINGS: u64 = 20;
 
-/// Prints the rows of one topology, for sizes up to the one given.
-type Rows = fn(usize);
-
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let largest = if wanted.iter().any(|word| word == "small") { 10_000 } else { 1_000_000 };
