@@ -16,6 +16,8 @@ mod interest;
 mod net;
 #[path = "engine/puppet.rs"]
 mod puppet;
+#[path = "engine/quorums.rs"]
+mod quorums;
 #[path = "engine/records.rs"]
 mod records;
 #[path = "engine/routes.rs"]

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::desk::Desk;
 use super::io::{Failure, Outcome, Output};
+use super::records::Answered;
 use super::rtt::Rtt;
 use super::turn::Todo;
 use crate::topology::Topology;
@@ -179,7 +180,9 @@ impl<T: Topology> Desk<'_, T> {
             Waits::Request { ticket } | Waits::Ping { ticket } | Waits::Ask { ticket } => {
                 self.done(ticket, Outcome::Failed(why));
             }
-            Waits::Record { operation } => self.record_step(operation, Vec::new(), false),
+            Waits::Record { operation } => {
+                self.record_step(operation, peer.unwrap_or(self.node.me), Answered::Nothing);
+            }
             Waits::Hop { peer, id } => {
                 if why != Failure::Timeout {
                     let body = Body::Answer { id, hops: 0, answer: Answer::Unreachable };

@@ -7,6 +7,7 @@ use super::desk::Desk;
 use super::io::{Class, Command, ConnId, Failure, Input, Origin, Outcome, Responder, Watch};
 use super::lookup::Asker;
 use super::peers::{APPLICATION, Link};
+use super::records::Answered;
 use super::state::{NodeState, Overlay, OverlayTimer};
 use super::{Slot, Workspace};
 use crate::topology::Topology;
@@ -173,7 +174,7 @@ impl<T: Topology> Turn<'_, T> {
             Body::Call { id, .. } | Body::Find { id, .. } | Body::Request { id, .. } => {
                 desk.unanswered(id, Failure::PeerGone);
             }
-            Body::Store { id, .. } | Body::Fetch { id, .. } | Body::Ping { id } => {
+            Body::Store { id: id @ 1.., .. } | Body::Fetch { id, .. } | Body::Ping { id } => {
                 desk.unanswered(id, Failure::PeerGone);
             }
             Body::Send(message) => {
@@ -283,9 +284,9 @@ impl<T: Topology> Turn<'_, T> {
                     desk.tell(Lane::TOP, Event::Unsubscribe { topic });
                 }
             }
-            Command::Put { ticket, key, value, lifetime } => desk.put(ticket, key, value, lifetime),
+            Command::Put { ticket, key, value, options } => desk.put(ticket, key, value, &options),
             Command::Withdraw { key } => desk.withdraw(&key),
-            Command::Get { ticket, key } => desk.get(ticket, key),
+            Command::Get { ticket, key, options } => desk.get(ticket, key, &options),
             Command::Ask { ticket, command } => desk.ask_topology(ticket, command),
             Command::Consumed { peer, bytes } => desk.consumed(peer, bytes),
             Command::Hold { peer, hold } => desk.hold(peer, APPLICATION, hold),
@@ -463,15 +464,15 @@ impl<T: Topology> Desk<'_, T> {
             }
             Body::Notice { service } => self.arrived(service, peer, peer, None, payload),
             Body::Store { id, record } => self.store(peer, id, *record),
-            Body::Stored { id, kept } => {
+            Body::Stored { id, receipt } => {
                 if let Some(Waits::Record { operation }) = self.answered(id, &peer, Kind::Record) {
-                    self.record_step(operation, Vec::new(), kept);
+                    self.record_step(operation, peer, Answered::Receipt(receipt));
                 }
             }
             Body::Fetch { id, key } => self.fetch(peer, id, key),
             Body::Fetched { id, records } => {
                 if let Some(Waits::Record { operation }) = self.answered(id, &peer, Kind::Record) {
-                    self.record_step(operation, records, true);
+                    self.record_step(operation, peer, Answered::Records(records));
                 }
             }
             Body::Ping { id } => self.send_or_drop(peer, Body::Pong { id }, Bytes::new()),

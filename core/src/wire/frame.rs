@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::io::Class;
 use crate::identity::{PublicKey, Signature};
 use crate::overlay::{Membership, Standing};
-use crate::record::Record;
+use crate::record::{Receipt, Record};
 use crate::topology::Topology;
 use crate::topology::question::{CopyId, Lane, Target, Verdict};
 use crate::{Contact, Guid, Key};
@@ -357,17 +357,17 @@ pub enum Body<T: Topology> {
     },
     /// Keep this record.
     Store {
-        /// Names the answer.
+        /// Names the answer; 0 if none is wanted.
         id: u32,
         /// What.
         record: Box<Record>,
     },
-    /// Whether it is kept.
+    /// What became of it.
     Stored {
         /// The question's.
         id: u32,
-        /// Yes or no.
-        kept: bool,
+        /// Kept, or why not.
+        receipt: Receipt,
     },
     /// Which records are kept under this key?
     Fetch {
@@ -520,7 +520,7 @@ impl<T: Topology> Clone for Body<T> {
             Self::Response { id, status } => Self::Response { id: *id, status: *status },
             Self::Notice { service } => Self::Notice { service: *service },
             Self::Store { id, record } => Self::Store { id: *id, record: record.clone() },
-            Self::Stored { id, kept } => Self::Stored { id: *id, kept: *kept },
+            Self::Stored { id, receipt } => Self::Stored { id: *id, receipt: *receipt },
             Self::Fetch { id, key } => Self::Fetch { id: *id, key: *key },
             Self::Fetched { id, records } => Self::Fetched { id: *id, records: records.clone() },
             Self::Ping { id } => Self::Ping { id: *id },

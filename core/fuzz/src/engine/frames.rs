@@ -1,7 +1,7 @@
 //! Frames a hostile peer may send: every kind of body, with fields that are right, nearly right or absurd.
 
 use bytes::Bytes;
-use polymorph_core::record::Record;
+use polymorph_core::record::{Receipt, Record};
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
 use polymorph_core::wire::frame::{Answer, Body, Copied, Goodbye, Offer, Return, Routed, Shared, Status, What};
 use polymorph_core::wire::{self, Frame};
@@ -80,7 +80,10 @@ impl Sender<'_> {
             17 => Body::Response { id, status: status(source) },
             18 => Body::Notice { service: source.number() },
             19 => Body::Store { id, record: Box::new(self.record(source)) },
-            20 => Body::Stored { id, kept: source.once_in(2) },
+            20 => {
+                let receipts = [Receipt::Kept, Receipt::Older, Receipt::Full, Receipt::Refused];
+                Body::Stored { id, receipt: receipts[source.pick(4)] }
+            }
             21 => Body::Fetch { id, key: key(source) },
             22 => Body::Fetched { id, records: (0..source.pick(4)).map(|_| self.record(source)).collect() },
             23 => Body::Ping { id },
