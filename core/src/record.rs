@@ -134,6 +134,11 @@ impl Record {
         (self.sequence, self.expires, &self.value) > (other.sequence, other.expires, &other.value)
     }
 
+    /// A number for this very record: a part of its signature. Those of several add up to one for all of them.
+    pub(crate) fn mark(&self) -> u64 {
+        self.signature.0.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
+    }
+
     /// How many bytes it takes on the wire at most.
     #[must_use]
     pub fn wire_len(&self) -> usize {

@@ -10,6 +10,8 @@ mod casts;
 mod credit;
 #[path = "engine/dials.rs"]
 mod dials;
+#[path = "engine/hand_over.rs"]
+mod hand_over;
 #[path = "engine/interest.rs"]
 mod interest;
 #[path = "engine/net.rs"]

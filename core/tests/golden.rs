@@ -11,7 +11,9 @@ use polymorph_core::overlay::Claim;
 use polymorph_core::record::{Receipt, Record};
 use polymorph_core::topology::layer::Either;
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
-use polymorph_core::wire::frame::{Answer, Body, Copied, Goodbye, Offer, Return, Routed, Shared, Status, What};
+use polymorph_core::wire::frame::{
+    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, What,
+};
 use polymorph_core::wire::{self, Frame};
 use polymorph_core::{
     Admission, Contact, Domain, Grant, Guid, Identity, Key, Membership, OverlayId, OverlayName, PublicKey, Signature,
@@ -156,6 +158,9 @@ fn bodies() -> Vec<(&'static str, Body<Toy>)> {
         "fetched": Body::Fetched { .. } => Body::Fetched { id: 2, records: vec![record()] },
         "ping": Body::Ping { .. } => Body::Ping { id: 127 },
         "pong": Body::Pong { .. } => Body::Pong { id: 128 },
+        "holds": Body::Holds { .. } =>
+            Body::Holds { id: 3, calling: Calling::Lead, kept: vec![(Key([4; 32]), 1 << 40), (Key([5; 32]), 7)] },
+        "holding": Body::Holding { .. } => Body::Holding { id: 3, answers: vec![Holding::Differs, Holding::Same] },
     })
 }
 
@@ -203,6 +208,19 @@ fn small_enums(held: &mut Vectors) {
             "older": Receipt::Older => Receipt::Older,
             "full": Receipt::Full => Receipt::Full,
             "refused": Receipt::Refused => Receipt::Refused,
+        }),
+    );
+    held.each(
+        "calling",
+        &every!(Calling { "keep": Calling::Keep => Calling::Keep, "lead": Calling::Lead => Calling::Lead }),
+    );
+    held.each(
+        "holding",
+        &every!(Holding {
+            "same": Holding::Same => Holding::Same,
+            "differs": Holding::Differs => Holding::Differs,
+            "elsewhere": Holding::Elsewhere => Holding::Elsewhere,
+            "released": Holding::Released => Holding::Released,
         }),
     );
     held.each(

@@ -74,6 +74,7 @@ fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
         holds!(woken, "question {id} waits without end");
         let known = match pending.waits {
             Waits::Record { operation } => knows(operation),
+            Waits::Offer { offer } => state.records.as_ref().is_some_and(|records| records.offers(offer)),
             _ => true,
         };
         holds!(known, "question {id} waits for nobody");

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub faults: u64,
     /// Records kept for others, now.
     pub records: u64,
+    /// Records given to other replicas because ranges moved.
+    pub handed_over: u64,
     /// Records that were not kept or believed, by reason.
     pub refused: Refused,
 }

@@ -1,9 +1,12 @@
 //! Records at the replica set of their key, on any key-routed overlay.
 //!
 //! `kept` what this node keeps for others · `own` what it publishes and keeps alive · `operation` storing at and
-//! fetching from a replica set, with quorums and read repair.
+//! fetching from a replica set, with quorums and read repair · `hand_over` who is to keep what when ranges move, and
+//! `offers` how peers agree on it.
 
+mod hand_over;
 mod kept;
+mod offers;
 mod operation;
 mod own;
 
@@ -19,6 +22,7 @@ use crate::record::{Receipt, Record, RecordError};
 use crate::topology::Topology;
 use crate::wire::frame::Body;
 use crate::{Guid, Key};
+use hand_over::HandOver;
 use kept::{Kept, Refusal};
 pub(super) use operation::Answered;
 use operation::Operation;
@@ -33,6 +37,7 @@ pub(super) struct Records {
     kept: Kept,
     own: BTreeMap<Key, Own>,
     operations: BTreeMap<u32, Operation>,
+    hand_over: HandOver,
     /// Whether the timer for it is set.
     expiring: bool,
 }
@@ -40,6 +45,10 @@ pub(super) struct Records {
 impl Records {
     pub(super) fn knows(&self, operation: u32) -> bool {
         self.operations.contains_key(&operation)
+    }
+
+    pub(super) fn offers(&self, offer: u32) -> bool {
+        self.hand_over.offers.contains_key(&offer)
     }
 
     /// The operations under way, each with how many replicas have not answered.
@@ -58,7 +67,7 @@ impl Records {
     }
 
     fn is_empty(&self) -> bool {
-        !self.expiring && self.own.is_empty() && self.operations.is_empty()
+        !self.expiring && self.own.is_empty() && self.operations.is_empty() && self.hand_over.offers.is_empty()
     }
 }
 
@@ -68,8 +77,14 @@ impl<T: Topology> Desk<'_, T> {
     }
 
     /// A peer asks this node to keep a record.
-    pub(super) fn store(&mut self, peer: Guid, id: u32, record: Record) {
+    pub(super) fn store(&mut self, topology: &T, peer: Guid, id: u32, record: Record) {
+        let key = record.key;
         let receipt = if self.state.is_client() { Receipt::Refused } else { self.take_in(peer, record) };
+        if receipt == Receipt::Kept {
+            // Who owns it may be another one by the next walk, and this node must know then that it did.
+            let owned = self.replica_set(topology, key, 0).is_some_and(|(owned, _)| owned);
+            self.leads(&key, owned);
+        }
         if id != 0 {
             self.send_or_drop(peer, Body::Stored { id, receipt }, Bytes::new());
         }
@@ -104,7 +119,7 @@ impl<T: Topology> Desk<'_, T> {
     fn keep(&mut self, from: Guid, record: Record) -> Receipt {
         let me = self.node.me;
         let records = self.state.records.get_or_insert_default();
-        let kept = records.kept.keep(record, from, me, &self.state.settings);
+        let kept = records.kept.keep(record, from, me, &self.state.settings, self.now);
         if !records.expiring && records.kept.count() > 0 {
             records.expiring = true;
             self.state.timers.push(self.now + EXPIRE_EVERY, OverlayTimer::Expire);
@@ -112,12 +127,23 @@ impl<T: Topology> Desk<'_, T> {
         let metrics = &mut self.state.metrics;
         metrics.records = records.kept.count() as u64;
         match kept {
-            Ok(()) => return Receipt::Kept,
+            Ok(changed) => {
+                if changed {
+                    self.unsettled();
+                }
+                return Receipt::Kept;
+            }
             Err(Refusal::Older) => metrics.refused.older += 1,
             Err(Refusal::Full) => metrics.refused.full += 1,
             Err(Refusal::Quota) => metrics.refused.over_quota += 1,
         }
-        kept.map_or_else(Refusal::receipt, |()| Receipt::Kept)
+        kept.map_or_else(Refusal::receipt, |_| Receipt::Kept)
+    }
+
+    fn leads(&mut self, key: &Key, owned: bool) {
+        if let Some(shelf) = self.state.records.as_mut().and_then(|records| records.kept.shelf(key)) {
+            shelf.led |= owned;
+        }
     }
 
     /// A peer asks what is kept under a key.
@@ -148,6 +174,7 @@ impl<T: Topology> Desk<'_, T> {
         if records.expiring {
             self.state.timers.push(self.now + EXPIRE_EVERY, OverlayTimer::Expire);
         }
+        self.settle_in_time();
         self.tidy_records();
     }
 
@@ -160,6 +187,7 @@ impl<T: Topology> Desk<'_, T> {
 
     /// The overlay is detached: whoever waits is told.
     pub(super) fn end_everything(&mut self, why: Failure) {
+        self.records().hand_over = HandOver::default();
         let operations: Vec<u32> = self.records().operations.keys().copied().collect();
         operations.into_iter().for_each(|id| self.end_operation(id, Some(why)));
         self.state.questions.all().into_iter().for_each(|id| self.unanswered(id, why));

@@ -109,6 +109,8 @@ pub(super) enum OverlayTimer<K> {
     Republish(crate::Key),
     /// Time to drop records that expired.
     Expire,
+    /// Time to look who is to keep what.
+    Settle,
 }
 
 /// One overlay: the topology, and beside it what the engine knows.

@@ -174,7 +174,7 @@ impl<T: Topology> Turn<'_, T> {
             Body::Call { id, .. } | Body::Find { id, .. } | Body::Request { id, .. } => {
                 desk.unanswered(id, Failure::PeerGone);
             }
-            Body::Store { id: id @ 1.., .. } | Body::Fetch { id, .. } | Body::Ping { id } => {
+            Body::Store { id: id @ 1.., .. } | Body::Fetch { id, .. } | Body::Holds { id, .. } | Body::Ping { id } => {
                 desk.unanswered(id, Failure::PeerGone);
             }
             Body::Send(message) => {
@@ -188,6 +188,9 @@ impl<T: Topology> Turn<'_, T> {
     /// Announces new addresses to everybody the overlay is linked with.
     fn changed(&mut self, slot: Slot, change: Change) {
         if change != Change::Addresses {
+            if let Some((_, mut desk)) = self.open(slot) {
+                desk.moved(change);
+            }
             return;
         }
         let guids: Vec<Guid> = self.node.peers.iter().filter(|p| p.carries(slot)).map(|p| p.guid).collect();
@@ -249,6 +252,7 @@ impl<T: Topology> Turn<'_, T> {
             OverlayTimer::Lookup(id) => desk.lookup_overdue(id),
             OverlayTimer::Republish(key) => desk.republish(key),
             OverlayTimer::Expire => desk.expire(),
+            OverlayTimer::Settle => desk.settle(topology),
         }
         true
     }
@@ -342,6 +346,7 @@ impl<T: Topology> Turn<'_, T> {
         if let Some((topology, mut desk)) = self.open(slot)
             && !desk.state.is_client()
         {
+            desk.part_with_records(topology);
             topology.handle(Event::Leave, &mut Context::new(&mut desk, Lane::TOP));
         }
         self.work();
@@ -463,16 +468,22 @@ impl<T: Topology> Desk<'_, T> {
                 }
             }
             Body::Notice { service } => self.arrived(service, peer, peer, None, payload),
-            Body::Store { id, record } => self.store(peer, id, *record),
-            Body::Stored { id, receipt } => {
-                if let Some(Waits::Record { operation }) = self.answered(id, &peer, Kind::Record) {
-                    self.record_step(operation, peer, Answered::Receipt(receipt));
-                }
-            }
+            Body::Store { id, record } => self.store(topology, peer, id, *record),
+            Body::Stored { id, receipt } => match self.answered(id, &peer, Kind::Record) {
+                Some(Waits::Record { operation }) => self.record_step(operation, peer, Answered::Receipt(receipt)),
+                Some(Waits::Handed { key }) => self.handed(peer, key, Some(receipt)),
+                _ => {}
+            },
             Body::Fetch { id, key } => self.fetch(peer, id, key),
             Body::Fetched { id, records } => {
                 if let Some(Waits::Record { operation }) = self.answered(id, &peer, Kind::Record) {
                     self.record_step(operation, peer, Answered::Records(records));
+                }
+            }
+            Body::Holds { id, calling, kept } => self.holds(topology, peer, id, calling, &kept),
+            Body::Holding { id, answers } => {
+                if let Some(Waits::Offer { offer }) = self.answered(id, &peer, Kind::Holding) {
+                    self.holding(peer, offer, &answers);
                 }
             }
             Body::Ping { id } => self.send_or_drop(peer, Body::Pong { id }, Bytes::new()),

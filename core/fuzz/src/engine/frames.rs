@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use polymorph_core::record::{Receipt, Record};
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
-use polymorph_core::wire::frame::{Answer, Body, Copied, Goodbye, Offer, Return, Routed, Shared, Status, What};
+use polymorph_core::wire::frame::{
+    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, What,
+};
 use polymorph_core::wire::{self, Frame};
 use polymorph_core::{Contact, Domain, Guid, Key, Membership, PublicKey, Signature, Signer, Standing, Time};
 
@@ -12,7 +14,7 @@ use super::source::Source;
 use super::wild::{Say, Wild};
 
 /// How many kinds of bodies there are.
-const KINDS: usize = 25;
+const KINDS: usize = 27;
 
 /// Who sends, and what of the world a frame may speak of.
 pub(crate) struct Sender<'a> {
@@ -87,7 +89,16 @@ impl Sender<'_> {
             21 => Body::Fetch { id, key: key(source) },
             22 => Body::Fetched { id, records: (0..source.pick(4)).map(|_| self.record(source)).collect() },
             23 => Body::Ping { id },
-            _ => Body::Pong { id },
+            24 => Body::Pong { id },
+            25 => {
+                let calling = if source.once_in(2) { Calling::Keep } else { Calling::Lead };
+                let kept = (0..source.pick(4)).map(|_| (key(source), source.number().into())).collect();
+                Body::Holds { id, calling, kept }
+            }
+            _ => {
+                let all = [Holding::Same, Holding::Differs, Holding::Elsewhere, Holding::Released];
+                Body::Holding { id, answers: (0..source.pick(4)).map(|_| all[source.pick(4)]).collect() }
+            }
         }
     }
 

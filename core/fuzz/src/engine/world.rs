@@ -429,7 +429,7 @@ fn claims(now: Time) -> Vec<Membership> {
 /// The answer to a question of the engine's, so that it is expected; anything else as it was.
 fn answered(frame: Frame<Wild>, everybody: &[Guid]) -> Frame<Wild> {
     use polymorph_core::topology::question::Verdict;
-    use polymorph_core::wire::frame::{Answer, Status};
+    use polymorph_core::wire::frame::{Answer, Holding, Status};
     let peers = everybody.to_vec();
     let body = match frame.body {
         Body::Call { id, message } => Body::Reply { id, message },
@@ -441,6 +441,10 @@ fn answered(frame: Frame<Wild>, everybody: &[Guid]) -> Frame<Wild> {
         Body::Request { id, .. } => Body::Response { id, status: Status::Good },
         Body::Store { id, .. } => Body::Stored { id, receipt: Receipt::Kept },
         Body::Fetch { id, .. } => Body::Fetched { id, records: Vec::new() },
+        Body::Holds { id, kept, .. } => {
+            let all = [Holding::Differs, Holding::Same, Holding::Released, Holding::Elsewhere];
+            Body::Holding { id, answers: kept.iter().map(|(_, mark)| all[*mark as usize % 4]).collect() }
+        }
         Body::Ping { id } => Body::Pong { id },
         other => other,
     };

@@ -1,5 +1,6 @@
 //! What a node keeps for others: newest wins whatever the order, and every table has a bound.
 
+use core::ops::Bound;
 use std::collections::BTreeMap;
 
 use crate::engine::settings;
@@ -13,10 +14,38 @@ struct Item {
     from: Guid,
 }
 
-/// All that is kept under one key.
+/// All that is kept under one key, and what is known of its other replicas.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     items: Vec<Item>,
+    /// Whether this node owned the key when it last looked.
+    pub(super) led: bool,
+    /// Where this node owns the key, the other replicas that are known to keep the same; else the owner, once it was
+    /// heard of.
+    pub(super) told: Vec<Guid>,
+    /// When somebody last saw to it that the replicas have it: a publisher, the owner, or this node.
+    pub(super) settled: Time,
+}
+
+impl Shelf {
+    /// A replica has the same now.
+    pub(super) fn tell(&mut self, peer: Guid) {
+        if !self.told.contains(&peer) {
+            self.told.push(peer);
+        }
+    }
+
+    /// Another node owns the key, and knows what is kept here.
+    pub(super) fn follow(&mut self, owner: Guid, now: Time) {
+        (self.led, self.settled) = (false, now);
+        self.told.clear();
+        self.told.push(owner);
+    }
+
+    fn fresh(&self, now: Time) -> impl Iterator<Item = &Record> {
+        let now = now.as_secs();
+        self.items.iter().map(|item| &item.record).filter(move |record| record.expires > now)
+    }
 }
 
 /// In which part a peer's share is counted.
@@ -84,26 +113,52 @@ impl Kept {
 
     /// What takes memory, about.
     pub(super) fn bytes(&self) -> usize {
-        let each = size_of::<Item>() + size_of::<Shelf>();
-        self.all.bytes + self.all.records * each + self.shares.len() * size_of::<(Part, Guid, Share)>()
+        let each = size_of::<Item>() + size_of::<(Key, Shelf)>();
+        let told: usize = self.shelves.values().map(|shelf| shelf.told.capacity() * size_of::<Guid>()).sum();
+        told + self.all.bytes + self.all.records * each + self.shares.len() * size_of::<(Part, Guid, Share)>()
     }
 
     /// What is kept under a key and has not expired.
     pub(super) fn under(&self, key: &Key, now: Time) -> impl Iterator<Item = &Record> {
-        let now = now.as_secs();
-        let items = self.shelves.get(key).into_iter().flat_map(|shelf| &shelf.items);
-        items.map(|item| &item.record).filter(move |record| record.expires > now)
+        self.shelves.get(key).into_iter().flat_map(move |shelf| shelf.fresh(now))
+    }
+
+    /// A number that is the same at all who keep the same under a key; `None` if nothing is kept.
+    pub(super) fn mark(&self, key: &Key, now: Time) -> Option<u64> {
+        self.under(key, now).map(Record::mark).reduce(u64::wrapping_add)
+    }
+
+    pub(super) fn shelf(&mut self, key: &Key) -> Option<&mut Shelf> {
+        self.shelves.get_mut(key)
+    }
+
+    /// A peer is gone: nobody sees to what it owned.
+    pub(super) fn orphan(&mut self, owner: &Guid) {
+        let orphans = self.shelves.values_mut().filter(|shelf| !shelf.led && shelf.told.first() == Some(owner));
+        orphans.for_each(|shelf| shelf.settled = Time::ZERO);
+    }
+
+    /// The next keys from here on, in order.
+    pub(super) fn keys(&self, from: Bound<Key>, n: usize) -> Vec<Key> {
+        self.shelves.range((from, Bound::Unbounded)).map(|(key, _)| *key).take(n).collect()
+    }
+
+    /// Keeps nothing under a key any longer.
+    pub(super) fn drop_shelf(&mut self, key: &Key) {
+        let Some(shelf) = self.shelves.remove(key) else { return };
+        shelf.items.iter().for_each(|item| give_back(&mut self.all, &mut self.shares, item));
     }
 
     /// Keeps a checked record that `from` brought, if it is the newest and there is room. What this node itself
-    /// publishes or brings is under no quota.
+    /// publishes or brings is under no quota. Says whether that changed anything.
     pub(super) fn keep(
         &mut self,
         record: Record,
         from: Guid,
         me: Guid,
         bounds: &settings::Overlay,
-    ) -> Result<(), Refusal> {
+        now: Time,
+    ) -> Result<bool, Refusal> {
         let shelf = self.shelves.get(&record.key).map_or(&[][..], |shelf| &shelf.items);
         let old = shelf.iter().position(|item| item.record.publisher == record.publisher);
         if old.is_some_and(|at| shelf[at].record.supersedes(&record)) {
@@ -131,13 +186,19 @@ impl Kept {
             *share = share.and(change, freed);
         }
         self.all = self.all.and(change, freed);
-        let items = &mut self.shelves.entry(record.key).or_default().items;
+        let shelf = self.shelves.entry(record.key).or_default();
         let item = Item { record, from };
+        let changed = old.is_none_or(|at| shelf.items[at].record != item.record);
         match old {
-            Some(at) => items[at] = item,
-            None => items.push(item),
+            Some(at) => shelf.items[at] = item,
+            None => shelf.items.push(item),
         }
-        Ok(())
+        // Whoever stored it here stored it at the other replicas too, or will (Kademlia §2.5).
+        shelf.settled = now;
+        if changed {
+            shelf.told.clear();
+        }
+        Ok(changed)
     }
 
     /// Drops what has expired.

@@ -48,6 +48,8 @@ pub(super) struct Operation {
     full: usize,
     /// The newest of each publisher.
     records: Vec<Record>,
+    /// Who hung up on the question, and was asked again.
+    hung_up: Vec<Guid>,
     /// Who answered with what.
     answers: Vec<(Guid, Vec<Record>)>,
 }
@@ -55,8 +57,8 @@ pub(super) struct Operation {
 impl Operation {
     pub(super) fn new(ticket: Option<Ticket>, key: Key, quorum: Quorum, wish: Wish) -> Self {
         let (asked, open, good, older, full) = Default::default();
-        let (records, answers) = Default::default();
-        Self { ticket, key, quorum, wish, asked, open, good, older, full, records, answers }
+        let (records, hung_up, answers) = Default::default();
+        Self { ticket, key, quorum, wish, asked, open, good, older, full, records, hung_up, answers }
     }
 
     pub(super) fn open(&self) -> usize {
@@ -115,26 +117,66 @@ impl<T: Topology> Desk<'_, T> {
         let Some(operation) = self.operation(id) else { return };
         operation.asked = peers.len().min(replicas);
         operation.open = operation.asked;
-        let key = operation.key;
-        let record = if let Wish::Store(record) = &operation.wish { Some(record.clone()) } else { None };
         if peers.is_empty() {
             return self.end_operation(id, Some(Failure::Unreachable));
         }
         for &peer in peers.iter().take(replicas) {
-            let waits = Waits::Record { operation: id };
-            match record.clone() {
-                Some(record) if peer == me => {
-                    let receipt = self.keep(me, *record);
-                    self.record_step(id, me, Answered::Receipt(receipt));
-                }
-                None if peer == me => {
-                    let records = self.kept(&key);
-                    self.record_step(id, me, Answered::Records(records));
-                }
-                Some(record) => self.ask(peer, waits, None, Bytes::new(), |id| Body::Store { id, record }),
-                None => self.ask(peer, waits, None, Bytes::new(), |id| Body::Fetch { id, key }),
+            if peer == me {
+                self.ask_myself(id, peers[0] == me);
+            } else {
+                self.ask_replica(id, peer);
             }
         }
+    }
+
+    /// This node is a replica itself; the owner, if it is named first.
+    fn ask_myself(&mut self, id: u32, first: bool) {
+        let me = self.node.me;
+        let Some(operation) = self.operation(id) else { return };
+        let key = operation.key;
+        let answer = match &operation.wish {
+            Wish::Store(record) => {
+                let record = (**record).clone();
+                let receipt = self.keep(me, record);
+                self.leads(&key, first);
+                Answered::Receipt(receipt)
+            }
+            Wish::Fetch => Answered::Records(self.kept(&key)),
+        };
+        self.record_step(id, me, answer);
+    }
+
+    fn ask_replica(&mut self, id: u32, peer: Guid) {
+        let Some(operation) = self.operation(id) else { return };
+        let (key, waits) = (operation.key, Waits::Record { operation: id });
+        match &operation.wish {
+            Wish::Store(record) => {
+                let record = record.clone();
+                self.ask(peer, waits, None, Bytes::new(), |id| Body::Store { id, record });
+            }
+            Wish::Fetch => self.ask(peer, waits, None, Bytes::new(), |id| Body::Fetch { id, key }),
+        }
+    }
+
+    /// A replica hung up on a question, and may never have read it: it is asked again, once. Whether this was such a
+    /// question.
+    pub(in crate::engine) fn replica_hung_up(&mut self, question: u32, peer: &Guid) -> bool {
+        let Some(waits) = self.state.questions.get(question).map(|pending| pending.waits) else { return false };
+        match waits {
+            Waits::Record { operation } => {
+                let again = self.operation(operation).filter(|operation| !operation.hung_up.contains(peer));
+                let Some(again) = again else { return false };
+                again.hung_up.push(*peer);
+                self.forget(question);
+                self.ask_replica(operation, *peer);
+            }
+            Waits::Offer { offer } => {
+                self.forget(question);
+                self.offer_failed(offer, None);
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// One replica answered, or will not.
