@@ -1,6 +1,9 @@
 //! The tasks of one wire: one reads chunks of whole frames, one writes what the driver left, one waits for bulk
 //! streams.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -28,6 +31,8 @@ const READ_BUSY: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(10);
 /// The same for a peer that broke the rules: it is told so if it reads, and not waited for.
 const LINGER_BAD: Duration = Duration::from_secs(1);
+/// How long the peer's end may take to close after this one: a few wide-area round trips.
+const PARTING: Duration = Duration::from_secs(1);
 /// After so many written bytes the driver is told, so that whoever was refused may go on.
 const TELL_DRAINED: u32 = 32 * 1024;
 
@@ -41,8 +46,8 @@ struct Waiting {
     expected: usize,
     charge: u32,
     drained: u32,
-    /// How long the rest may take to be written, once the wire is to be closed.
-    closing: Option<Duration>,
+    /// Why the wire is to be closed once the rest is written.
+    closing: Option<Goodbye>,
 }
 
 /// The out-buffer of a wire, filled by the driver and emptied by the writer.
@@ -89,19 +94,18 @@ impl Out {
 
     /// The writer ends once everything is written, or the peer was given time enough to read it.
     pub(super) fn close(&self, why: Goodbye) {
-        let linger = if why == Goodbye::Misbehaved { LINGER_BAD } else { LINGER };
-        self.lock().closing.get_or_insert(linger);
+        self.lock().closing.get_or_insert(why);
         self.closed.notify_one();
         self.ready.notify_one();
     }
 
     /// Ends when a wire that is to be closed has lingered long enough.
-    async fn lingered(&self, closing: Option<Duration>) {
+    async fn lingered(&self, closing: Option<Goodbye>) {
         if closing.is_none() {
             self.closed.notified().await;
         }
-        let linger = self.lock().closing.unwrap_or(LINGER);
-        tokio::time::sleep(linger).await;
+        let bad = self.lock().closing == Some(Goodbye::Misbehaved);
+        tokio::time::sleep(if bad { LINGER_BAD } else { LINGER }).await;
     }
 }
 
@@ -113,6 +117,15 @@ pub(super) struct Wire {
     pub(super) connection: Arc<dyn Connection>,
     pub(super) mailbox: Mailbox,
     pub(super) stop: CancellationToken,
+}
+
+impl Wire {
+    /// Nothing more is written. The wire ends once the peer's end does: closed with bytes of the peer unread, TCP
+    /// resets it and QUIC sends no more, and the goodbye on the way would be lost.
+    async fn part(&self) {
+        let _ = tokio::time::timeout(PARTING, self.stop.cancelled()).await;
+        self.stop.cancel();
+    }
 }
 
 /// Starts the tasks of a wire.
@@ -187,7 +200,8 @@ async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
             () = out.lingered(closing) => return wire.stop.cancel(),
         };
         if written.is_err() {
-            return wire.stop.cancel();
+            // Why the peer closed may stand in what it sent before: the reader comes to that first.
+            return wire.part().await;
         }
         let tell = {
             let mut waiting = out.lock();
@@ -197,9 +211,14 @@ async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
         if let Some(bytes) = tell {
             let _ = wire.mailbox.send(Mail::Drained { peer: wire.peer, conn: wire.conn, bytes }).await;
         }
-        if closing.is_some() {
-            let _ = tokio::time::timeout(LINGER_BAD, send.shutdown()).await;
-            return wire.stop.cancel();
+        if let Some(why) = closing {
+            let _ = tokio::time::timeout(PARTING, send.shutdown()).await;
+            match why {
+                // Nothing more is read of a peer that broke the rules.
+                Goodbye::Misbehaved => wire.stop.cancel(),
+                _ => wire.part().await,
+            }
+            return;
         }
     }
 }
