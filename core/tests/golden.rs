@@ -1,5 +1,7 @@
 //! What stands on the wire, byte for byte: every body, every variant, every signed thing. See `golden/vectors.rs`.
 
+#![cfg(feature = "runtime")]
+
 #[path = "golden/dialogue.rs"]
 mod dialogue;
 #[path = "golden/vectors.rs"]

@@ -98,11 +98,12 @@ impl<T: Topology> Turn<'_, T> {
         self.arm(guid);
     }
 
-    /// Over the budget, the session that was idle longest and that nobody requires is closed.
+    /// Over the budget, the session that was idle longest and that nobody requires is closed; one that somebody waits
+    /// on only if there is no other.
     pub(super) fn make_room(&mut self) {
         while self.node.peers.open > self.node.settings.connections {
             let evictable = |p: &&Peer<T>| matches!(p.link, Link::Open(w) if w.agreed) && !p.required();
-            let oldest = self.node.peers.iter().filter(evictable).min_by_key(|p| p.used);
+            let oldest = self.node.peers.iter().filter(evictable).min_by_key(|p| (self.is_busy_with(p.guid), p.used));
             let Some((guid, Link::Open(wire))) = oldest.map(|p| (p.guid, p.link)) else { return };
             self.hang_up(guid, wire.conn, Goodbye::Budget);
             // What waited for an overlay to be agreed on takes another way, unless a second wire took over.
