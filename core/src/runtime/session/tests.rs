@@ -7,7 +7,7 @@ use super::*;
 use crate::TransportAddress;
 use crate::identity::{Identity, PublicKey, Signer as _};
 use crate::runtime::transport::{Stream, TransportError};
-use crate::wire::frame::Body;
+use crate::wire::frame::{Body, Urgency};
 
 /// A connection of nothing but its control stream.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Connection for Bare {
 
 /// A wire on its way, the peer's end of it, and what the driver hears of it.
 fn wire(out: &Arc<Out>) -> (DuplexStream, mpsc::Receiver<Mail>) {
-    let (mailbox, mail) = mpsc::channel(8);
+    let (mailbox, mail) = mpsc::channel(64);
     let (here, there) = tokio::io::duplex(1024);
     let (recv, send) = tokio::io::split(here);
     let (peer, stop) = (Guid([7; 32]), CancellationToken::new());
@@ -78,6 +78,37 @@ async fn what_the_peer_said_before_it_closed_is_heard_although_it_takes_nothing_
     let Some(Mail::Chunk { chunk, .. }) = mail.recv().await else { panic!("the goodbye is lost") };
     assert_eq!(chunk, goodbye);
     assert!(matches!(mail.recv().await, Some(Mail::Lost { .. })));
+}
+
+#[tokio::test]
+async fn what_is_urgent_overtakes_what_is_large() {
+    let out = Arc::new(Out::default());
+    let notice = |len: usize, urgency| Frame {
+        tag: 256,
+        contacts: Vec::new(),
+        body: Body::Notice { service: 1, urgency },
+        payload: Bytes::from(vec![7; len]),
+    };
+    let push = |frame: &Frame<Boxed>| out.push(frame, frame.class(), &mut Vec::new());
+    (0..32).for_each(|_| push(&notice(BULK_AT_ONCE, Urgency::Usual)));
+    let (mut there, _mail) = wire(&out);
+    out.flush();
+    // The writer is at work on the first large one when the others come.
+    let mut got = BytesMut::new();
+    there.read_buf(&mut got).await.unwrap();
+    push(&notice(3, Urgency::Usual));
+    push(&notice(2, Urgency::Timely));
+    push(&say(Goodbye::Idle));
+    let mut order = Vec::new();
+    while order.len() < 35 {
+        match wire::cut(&mut got).unwrap() {
+            Some(frame) => order.push(wire::decode::<Boxed>(frame).unwrap().payload.len()),
+            None => drop(there.read_buf(&mut got).await.unwrap()),
+        }
+    }
+    let mut expected = vec![BULK_AT_ONCE; 35];
+    expected[1..4].copy_from_slice(&[0, 2, 3]);
+    assert_eq!(order, expected);
 }
 
 #[tokio::test]
