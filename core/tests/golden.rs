@@ -1,5 +1,7 @@
 //! What stands on the wire, byte for byte: every body, every variant, every signed thing. See `golden/vectors.rs`.
 
+#![cfg(feature = "runtime")]
+
 #[path = "golden/dialogue.rs"]
 mod dialogue;
 #[path = "golden/vectors.rs"]
@@ -7,12 +9,13 @@ mod vectors;
 
 use bytes::{Bytes, BytesMut};
 use polymorph_core::contact::TransportAddress;
+use polymorph_core::engine::io::Class;
 use polymorph_core::overlay::Claim;
 use polymorph_core::record::{Receipt, Record};
 use polymorph_core::topology::layer::Either;
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
 use polymorph_core::wire::frame::{
-    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, What,
+    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, Urgency, What,
 };
 use polymorph_core::wire::{self, Frame};
 use polymorph_core::{
@@ -116,7 +119,7 @@ fn routed(back: Return, to: Target<Toy>, what: What<Toy>) -> Routed<Toy> {
 
 fn copied(signed: Option<(PublicKey, Signature)>) -> Copied {
     let (id, sequence, topic) = (CopyId([6; 16]), 1 << 40, Some(Key([4; 32])));
-    Copied { id, origin: guid(2), sequence, topic, hops: 4, lane: lane(1), signed }
+    Copied { id, origin: guid(2), sequence, topic, hops: 4, lane: lane(1), urgency: Urgency::Timely, signed }
 }
 
 fn answers() -> Vec<(&'static str, Answer)> {
@@ -136,7 +139,7 @@ fn bodies() -> Vec<(&'static str, Body<Toy>)> {
         "goodbye": Body::Goodbye(_) => Body::Goodbye(Goodbye::Idle),
         "interest": Body::Interest { .. } => Body::Interest { lanes: 0b1001 },
         "leaving": Body::Leaving => Body::Leaving,
-        "credit": Body::Credit { .. } => Body::Credit { bytes: 70_000 },
+        "credit": Body::Credit { .. } => Body::Credit { class: Class::Bulk, bytes: 70_000 },
         "moved": Body::Moved(_) => Body::Moved(Box::new(membership())),
         "send": Body::Send(_) => Body::Send(Say::Note(300)),
         "call": Body::Call { .. } => Body::Call { id: 5, message: Say::Note(1) },
@@ -151,7 +154,7 @@ fn bodies() -> Vec<(&'static str, Body<Toy>)> {
         "copy": Body::Copy(_) => Body::Copy(Box::new(copied(None))),
         "request": Body::Request { .. } => Body::Request { id: 300, service: u32::MAX },
         "response": Body::Response { .. } => Body::Response { id: 300, status: Status::Failed },
-        "notice": Body::Notice { .. } => Body::Notice { service: 0x8000_0001 },
+        "notice": Body::Notice { .. } => Body::Notice { service: 0x8000_0001, urgency: Urgency::Timely },
         "store": Body::Store { .. } => Body::Store { id: 2, record: Box::new(record()) },
         "stored": Body::Stored { .. } => Body::Stored { id: 2, receipt: Receipt::Older },
         "fetch": Body::Fetch { .. } => Body::Fetch { id: 2, key: Key([4; 32]) },

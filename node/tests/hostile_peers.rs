@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use polymorph::core::engine::io::Watch;
+use polymorph::core::engine::io::{Class, Watch};
 use polymorph::core::record::Receipt;
 use polymorph::core::runtime::{Request, Service, ServiceError, service};
 use polymorph::core::wire::frame::{Body, Goodbye, Offer};
@@ -208,7 +208,7 @@ async fn frames_out_of_place(listen: &str) {
         attacker.queue(TAG, Body::Stored { id, receipt: Receipt::Kept }, b"");
         attacker.queue(0, Body::Confirm { nonce: id.into(), shared: Vec::new() }, b"");
         attacker.queue(TAG + 7, Body::Ping { id }, b"");
-        attacker.queue(TAG, Body::Credit { bytes: u32::MAX }, b"");
+        attacker.queue(TAG, Body::Credit { class: Class::Message, bytes: u32::MAX }, b"");
     }
     attacker.say(TAG, Body::Request { id: 5, service: 99 }).await;
     attacker.hears("response").await;

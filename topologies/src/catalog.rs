@@ -29,7 +29,7 @@ use polymorph_core::topology::layer::Layer;
 use polymorph_core::topology::model::Model;
 use polymorph_core::{Guid, OverlayId, Place};
 
-use crate::setting::{self, Configure, Setting, SettingError};
+use crate::setting::{Configure, Knob, Setting, SettingError};
 pub use error::CatalogError;
 use error::nearest;
 
@@ -174,23 +174,23 @@ const LOOKUP: Setting = Setting::new("lookup", "recursive", "how lookups find th
 
 /// The lookup settings that every key-routed overlay has.
 impl Configure for Overlay {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
+        const WAYS: [(&str, Lookup); 3] =
+            [("recursive", Lookup::Recursive), ("iterative", Lookup::Iterative), ("semi", Lookup::Semi)];
+        let Setting { key, default, help } = LOOKUP;
         vec![
-            LOOKUP,
-            Setting::new("alpha", "3", "how many questions an iterative lookup has on the way at once"),
-            Setting::new("disjoint", "1", "how many disjoint paths a lookup takes"),
+            Knob::one_of(key, default, help, &WAYS, |overlay| &mut overlay.lookup),
+            Knob::number(
+                "alpha",
+                "3",
+                "how many questions an iterative lookup has on the way at once",
+                1..=MAX_ALPHA,
+                |overlay| &mut overlay.alpha,
+            ),
+            Knob::number("disjoint", "1", "how many disjoint paths a lookup takes", 1..=MAX_DISJOINT, |overlay| {
+                &mut overlay.disjoint
+            }),
         ]
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        let ways = [("recursive", Lookup::Recursive), ("iterative", Lookup::Iterative), ("semi", Lookup::Semi)];
-        match key {
-            "lookup" => self.lookup = setting::one_of(key, value, &ways)?,
-            "alpha" => self.alpha = setting::number(key, value, 1..=MAX_ALPHA)?,
-            "disjoint" => self.disjoint = setting::number(key, value, 1..=MAX_DISJOINT)?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
     }
 }
 

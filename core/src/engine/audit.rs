@@ -51,7 +51,8 @@ impl<T: Topology> Engine<T> {
             let slot = overlay.slot;
             holds!(self.overlay(slot).is_some(), "{slot:?} is not attached");
             holds!(open || !overlay.agreed, "{slot:?} is agreed on without a wire");
-            holds!(open || overlay.sent == 0 && overlay.received == 0, "{slot:?} owes credit without a wire");
+            let even = overlay.accounts.iter().all(|account| account.sent == 0 && account.received == 0);
+            holds!(open || even, "{slot:?} owes credit without a wire");
             holds!(!none || overlay.required == 0, "{slot:?} is required, and nobody dials");
             holds!(!none || overlay.up == 0, "{slot:?} is up without a wire");
             let waits = overlay.agreed || settling || !agreed;

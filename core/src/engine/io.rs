@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::Slot;
 use crate::overlay::Grant;
@@ -12,6 +13,7 @@ use crate::topology::Topology;
 use crate::topology::event::{Change, Reachability, Ticket};
 use crate::topology::question::{CopyId, Hold, Target};
 use crate::wire::Frame;
+pub use crate::wire::frame::Urgency;
 use crate::wire::frame::{Goodbye, Status};
 use crate::{Contact, Guid, Key, OverlayName, Standing};
 
@@ -29,7 +31,7 @@ pub enum Dialer {
 }
 
 /// The class of a frame's queue, the most urgent first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Class {
     /// The session's and the topologies' own talk; exempt from credit.
     Control,
@@ -39,6 +41,20 @@ pub enum Class {
     Message,
     /// Large payloads.
     Bulk,
+}
+
+impl Class {
+    /// How many bytes may wait for one peer, all classes together, when a frame of this class is to join them: the
+    /// more urgent it is, the fuller may the queue be.
+    #[must_use]
+    pub fn queue_limit(self, queue_bytes: usize) -> usize {
+        match self {
+            Self::Control => 2 * queue_bytes,
+            Self::Deadline => queue_bytes + queue_bytes / 2,
+            Self::Message => queue_bytes,
+            Self::Bulk => queue_bytes / 2,
+        }
+    }
 }
 
 /// Something that happened outside the engine.
@@ -161,6 +177,8 @@ pub enum Command<T: Topology> {
         to: To<T>,
         /// Which service.
         service: u32,
+        /// Whether it is of use when it is late. What goes along a route is never urgent.
+        urgency: Urgency,
         /// What.
         payload: Bytes,
     },
@@ -183,6 +201,8 @@ pub enum Command<T: Topology> {
         payload: Bytes,
         /// Whether it is signed.
         origin: Origin,
+        /// Whether it is of use when it is late.
+        urgency: Urgency,
     },
     /// Hear a topic.
     Subscribe {
@@ -230,6 +250,8 @@ pub enum Command<T: Topology> {
     Consumed {
         /// Whose.
         peer: Guid,
+        /// Of which class.
+        class: Class,
         /// How many.
         bytes: u32,
     },
@@ -412,6 +434,8 @@ pub enum Output<T: Topology> {
         from: Guid,
         /// Whose credit it takes until [`Command::Consumed`].
         charge: Guid,
+        /// Of which class.
+        class: Class,
         /// How much of it.
         bytes: u32,
         /// Who waits for a response.

@@ -13,7 +13,7 @@ use crate::topology::Topology;
 use crate::topology::context::Context;
 use crate::topology::event::{Event, Ticket, Via};
 use crate::topology::question::{Lane, Pass, Query, Route, Target, Transit, Verdict};
-use crate::wire::frame::{Answer, Body, Return, Routed, Status, What};
+use crate::wire::frame::{Answer, Body, Return, Routed, Status, Urgency, What};
 
 /// How many ranked next hops a plain forward looks at: the best, and some to try when its queue is full.
 const ALTERNATIVES: usize = 3;
@@ -283,8 +283,8 @@ impl<T: Topology> Desk<'_, T> {
     ) {
         let slot = self.slot();
         // What the frame took of its sender's credit goes along; the application gives it back.
-        let bytes = core::mem::take(&mut self.state.charge);
-        self.ws.out.push(Output::Arrived { slot, service, from, charge, bytes, respond, payload });
+        let (class, bytes) = (self.state.class, core::mem::take(&mut self.state.charge));
+        self.ws.out.push(Output::Arrived { slot, service, from, charge, class, bytes, respond, payload });
     }
 
     /// The application answers a request.
@@ -366,7 +366,14 @@ impl<T: Topology> Desk<'_, T> {
     }
 
     /// A message to a service, for which nothing comes back.
-    pub(super) fn notice(&mut self, topology: &mut T, ticket: Ticket, to: To<T>, service: u32, payload: Bytes) {
+    pub(super) fn notice(
+        &mut self,
+        topology: &mut T,
+        ticket: Ticket,
+        to: To<T>,
+        (service, urgency): (u32, Urgency),
+        payload: Bytes,
+    ) {
         let me = self.node.me;
         let outcome = match to {
             _ if payload.len() > MAX_PAYLOAD => Outcome::Failed(Failure::TooLarge),
@@ -374,7 +381,7 @@ impl<T: Topology> Desk<'_, T> {
                 self.arrived(service, me, me, None, payload);
                 Outcome::Sent
             }
-            To::Peer(peer) => match self.send(peer, Body::Notice { service }, payload) {
+            To::Peer(peer) => match self.send(peer, Body::Notice { service, urgency }, payload) {
                 Ok(()) => Outcome::Sent,
                 Err(_) => Outcome::Busy,
             },

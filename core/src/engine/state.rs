@@ -8,7 +8,7 @@ use rand_core::SeedableRng;
 
 use super::cast::Casts;
 use super::held::PARKED;
-use super::io::Attach;
+use super::io::{Attach, Class};
 use super::lookup::Lookup;
 use super::metrics::{Metrics, PeerInfo};
 use super::peers::{Link, PeerIx, Peers};
@@ -151,6 +151,7 @@ pub(super) struct State<T: Topology> {
     pub(super) gateways: Vec<Guid>,
     /// What the frame being handled takes of its sender's credit, until it is clear who gives it back.
     pub(super) charge: u32,
+    pub(super) class: Class,
     pub(super) metrics: Metrics,
 }
 
@@ -185,6 +186,7 @@ impl<T: Topology> Overlay<T> {
             records: None,
             gateways: Vec::new(),
             charge: 0,
+            class: Class::Control,
             metrics: Metrics::default(),
         };
         Self { topology, state }

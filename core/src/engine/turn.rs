@@ -15,7 +15,7 @@ use crate::topology::context::Context;
 use crate::topology::event::{CallId, Change, Event, Via};
 use crate::topology::question::{Hold, Lane, Target};
 use crate::wire::Frame;
-use crate::wire::frame::{Body, Copied, Return, Routed};
+use crate::wire::frame::{Body, Copied, Return, Routed, Urgency};
 use crate::{Guid, Time};
 
 /// How much one input may set in motion. A topology that sends to itself without end is stopped here.
@@ -34,7 +34,7 @@ pub(super) enum Todo<T: Topology> {
     /// Go on with one: an answer came, or none will.
     Step { slot: Slot, lookup: u32, answer: Option<Body<T>>, from: Option<Guid> },
     /// Begin a broadcast.
-    Broadcast { slot: Slot, lane: Lane, topic: Option<crate::Key>, payload: Bytes, origin: Origin },
+    Broadcast { slot: Slot, lane: Lane, topic: Option<crate::Key>, payload: Bytes },
     /// Pass a broadcast on, now that the topology was told of it.
     Spread { slot: Slot, copied: Box<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin> },
     /// A frame found no session.
@@ -138,9 +138,9 @@ impl<T: Topology> Turn<'_, T> {
                     desk.step_lookup(topology, lookup, answer, from);
                 }
             }
-            Todo::Broadcast { slot, lane, topic, payload, origin } => {
+            Todo::Broadcast { slot, lane, topic, payload } => {
                 if let Some((_, mut desk)) = self.open(slot) {
-                    desk.broadcast(lane, topic, payload, origin);
+                    desk.broadcast(lane, topic, payload, Origin::Claimed, Urgency::Usual);
                 }
             }
             Todo::Spread { slot, copied, payload, from, proven } => {
@@ -272,10 +272,12 @@ impl<T: Topology> Turn<'_, T> {
             Command::Request { ticket, to, service, payload, timeout } => {
                 desk.request(topology, ticket, to, (service, payload), timeout);
             }
-            Command::Notice { ticket, to, service, payload } => desk.notice(topology, ticket, to, service, payload),
+            Command::Notice { ticket, to, service, urgency, payload } => {
+                desk.notice(topology, ticket, to, (service, urgency), payload);
+            }
             Command::Respond { to, status, payload } => desk.respond(to, status, payload),
-            Command::Publish { ticket, topic, payload, origin } => {
-                let outcome = desk.publish(topic, payload, origin);
+            Command::Publish { ticket, topic, payload, origin, urgency } => {
+                let outcome = desk.publish(topic, payload, origin, urgency);
                 desk.done(ticket, outcome);
             }
             Command::Subscribe { topic } => {
@@ -292,7 +294,7 @@ impl<T: Topology> Turn<'_, T> {
             Command::Withdraw { key } => desk.withdraw(&key),
             Command::Get { ticket, key, options } => desk.get(ticket, key, &options),
             Command::Ask { ticket, command } => desk.ask_topology(ticket, command),
-            Command::Consumed { peer, bytes } => desk.consumed(peer, bytes),
+            Command::Consumed { peer, class, bytes } => desk.consumed(peer, class, bytes),
             Command::Hold { peer, hold } => desk.hold(peer, APPLICATION, hold),
             Command::Ping { ticket, peer } if peer == desk.node.me => {
                 desk.done(ticket, Outcome::Pong(core::time::Duration::ZERO));
@@ -380,7 +382,9 @@ impl<T: Topology> Turn<'_, T> {
         {
             topology.handle(Event::Heard { peer }, &mut Context::new(&mut desk, Lane::TOP));
         }
-        desk.state.charge = if frame.class() == Class::Message { frame.charge() } else { 0 };
+        let class = frame.class();
+        desk.state.charge = if class == Class::Control { 0 } else { frame.charge() };
+        desk.state.class = class;
         let Frame { body, payload, contacts, .. } = frame;
         for contact in contacts {
             if desk.ws.book.learn(contact, now).is_err() {
@@ -391,7 +395,7 @@ impl<T: Topology> Turn<'_, T> {
         // What did not go to an application is taken in now.
         let charge = core::mem::take(&mut desk.state.charge);
         if charge > 0 {
-            desk.consumed(peer, charge);
+            desk.consumed(peer, class, charge);
         }
     }
 
@@ -404,7 +408,7 @@ impl<T: Topology> Turn<'_, T> {
         }
         entry.queued = entry.queued.saturating_sub(bytes as usize);
         entry.flow.drained(now, bytes);
-        if entry.queue_with(0) <= limit / 2 && entry.overlays.iter().any(|o| o.refused) {
+        if entry.queue_with(0) <= limit / 4 && entry.overlays.iter().any(|o| o.refused) {
             let slots: Vec<Slot> = entry.overlays.iter().filter(|o| o.refused).map(|o| o.slot).collect();
             slots.into_iter().for_each(|slot| self.writable(slot, peer));
         }
@@ -413,7 +417,8 @@ impl<T: Topology> Turn<'_, T> {
     /// Tells everybody on an overlay that a peer takes messages again, if it does.
     pub(super) fn writable(&mut self, slot: Slot, peer: Guid) {
         let Some(overlay) = self.node.peers.get_mut(&peer).and_then(|p| p.overlay_mut(slot)) else { return };
-        if !overlay.refused || overlay.sent > overlay.credit / 2 {
+        let spent = overlay.accounts.iter().any(|account| account.sent > overlay.credit / 2);
+        if !overlay.refused || spent {
             return;
         }
         overlay.refused = false;
@@ -467,7 +472,7 @@ impl<T: Topology> Desk<'_, T> {
                     self.done(ticket, Outcome::Response { from: peer, status, payload });
                 }
             }
-            Body::Notice { service } => self.arrived(service, peer, peer, None, payload),
+            Body::Notice { service, .. } => self.arrived(service, peer, peer, None, payload),
             Body::Store { id, record } => self.store(topology, peer, id, *record),
             Body::Stored { id, receipt } => match self.answered(id, &peer, Kind::Record) {
                 Some(Waits::Record { operation }) => self.record_step(operation, peer, Answered::Receipt(receipt)),

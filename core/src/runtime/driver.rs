@@ -495,9 +495,9 @@ impl Driver {
                         let _ = reply.send(outcome);
                     }
                 }
-                Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
+                Output::Arrived { slot, service, from, charge, class, bytes, respond, payload } => {
                     let request = super::service::Request { from, payload };
-                    self.arrived(now, slot, service, Work { request, charge, bytes, respond });
+                    self.arrived(now, slot, service, Work { request, charge, class, bytes, respond });
                 }
                 other => self.watchers.retain_mut(|(slot, watcher)| watcher.see(*slot, &other)),
             }
@@ -523,7 +523,7 @@ impl Driver {
                 Err(mpsc::error::TrySendError::Closed(work)) => (work, ServiceStatus::NoService),
             },
         };
-        let consumed = Command::Consumed { peer: done.charge, bytes: done.bytes };
+        let consumed = Command::Consumed { peer: done.charge, class: done.class, bytes: done.bytes };
         self.engine.handle(now, Input::Command(slot, consumed), &mut self.ws);
         if let Some(to) = done.respond {
             let respond = Command::Respond { to, status, payload: bytes::Bytes::new() };
@@ -533,9 +533,9 @@ impl Driver {
 
     /// Sends the answers of a service, and lets those who asked send again.
     fn served(&mut self, now: Time, slot: Slot, done: Vec<Done>) {
-        for same in done.chunk_by(|one, next| one.charge == next.charge) {
+        for same in done.chunk_by(|one, next| (one.charge, one.class) == (next.charge, next.class)) {
             let bytes = same.iter().map(|done| done.bytes).fold(0, u32::saturating_add);
-            let consumed = Command::Consumed { peer: same[0].charge, bytes };
+            let consumed = Command::Consumed { peer: same[0].charge, class: same[0].class, bytes };
             self.engine.handle(now, Input::Command(slot, consumed), &mut self.ws);
         }
         for (to, status, payload) in done.into_iter().filter_map(|done| done.answer) {

@@ -14,6 +14,7 @@ use super::transport::{Dial, InOrder, Listener, Transport, TransportError};
 use crate::engine::io::{AttachError, Dialer};
 use crate::engine::metrics::PeerInfo;
 use crate::engine::{Contacts, Engine, Workspace, settings};
+use crate::wire::frame::Urgency;
 use crate::{Contact, Ed25519, Guid, Identity, Time, TransportAddress};
 
 /// How long a node's contact is valid; it is signed anew after half of that.
@@ -285,7 +286,7 @@ impl Node {
         let OverlaySpec { attach } = spec;
         let (name, standing) = (attach.name.clone(), attach.standing);
         let attached: Result<_, AttachError> = self.shared.ask(|reply| Mail::Attach { attach, reply }).await?;
-        Ok(Overlay { node: self.clone(), slot: attached?, name, standing })
+        Ok(Overlay { node: self.clone(), slot: attached?, name, standing, urgency: Urgency::Usual })
     }
 
     /// The peers with a session.

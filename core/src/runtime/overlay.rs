@@ -21,7 +21,7 @@ use crate::overlay::BadName;
 use crate::topology::erased::Boxed;
 use crate::topology::event::Ticket;
 use crate::topology::question::{Neighbor, Target};
-use crate::wire::frame::Status;
+use crate::wire::frame::{Status, Urgency};
 use crate::{Admission, Contact, Grant, Guid, Key, OverlayName, Standing, Topology};
 
 /// How many publications wait for one subscriber before it misses some.
@@ -234,6 +234,7 @@ pub struct Overlay {
     pub(super) slot: Slot,
     pub(super) name: OverlayName,
     pub(super) standing: Standing,
+    pub(super) urgency: Urgency,
 }
 
 impl Overlay {
@@ -253,6 +254,13 @@ impl Overlay {
     #[must_use]
     pub fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// A handle whose notices and publications are of no use when they are late: they overtake everything else on
+    /// their way, and when a peer takes them too slowly those of other handles go on.
+    #[must_use]
+    pub fn timely(&self) -> Self {
+        Self { urgency: Urgency::Timely, ..self.clone() }
     }
 
     /// The node it runs on.
@@ -336,8 +344,8 @@ impl Overlay {
     /// # Errors
     /// [`OverlayError::Busy`] with nothing sent.
     pub async fn notice(&self, peer: Guid, service: &str, payload: Bytes) -> Result<(), OverlayError> {
-        let service = service::number(service);
-        match self.ask(|ticket| Command::Notice { ticket, to: To::Peer(peer), service, payload }).await? {
+        let (service, urgency) = (service::number(service), self.urgency);
+        match self.ask(|ticket| Command::Notice { ticket, to: To::Peer(peer), service, urgency, payload }).await? {
             Outcome::Sent => Ok(()),
             other => Err(failed(other)),
         }
@@ -348,7 +356,8 @@ impl Overlay {
     /// # Errors
     /// [`OverlayError::Failed`] where the topology does not spread, or the payload is too large.
     pub async fn publish(&self, topic: Option<Key>, payload: Bytes, origin: Origin) -> Result<(), OverlayError> {
-        match self.ask(|ticket| Command::Publish { ticket, topic, payload, origin }).await? {
+        let urgency = self.urgency;
+        match self.ask(|ticket| Command::Publish { ticket, topic, payload, origin, urgency }).await? {
             Outcome::Sent => Ok(()),
             other => Err(failed(other)),
         }

@@ -39,6 +39,20 @@ impl<T: Topology> Frame<T> {
     }
 }
 
+/// Payloads from this size on are bulk: one of them takes a slow line of 1 Mbit/s as long as a round trip around the
+/// world, so whatever is smaller goes first.
+pub const BULK_FROM: usize = 16 * 1024;
+
+/// Whether a message is of use when it is late.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Urgency {
+    /// It is.
+    #[default]
+    Usual,
+    /// It is not: it overtakes all that is, and has a credit of its own.
+    Timely,
+}
+
 /// What a frame counts in queues and credit beside what makes it larger than the smallest: about a header.
 pub const FRAME_CHARGE: u32 = 64;
 
@@ -52,15 +66,18 @@ impl<T: Topology> Frame<T> {
         FRAME_CHARGE + u32::try_from(bytes).unwrap_or(u32::MAX / 2)
     }
 
-    /// The queue it belongs to.
+    /// The queue it belongs to. Both ends compute it alike.
     #[must_use]
     pub fn class(&self) -> Class {
+        let by_size = if self.payload.len() < BULK_FROM { Class::Message } else { Class::Bulk };
         match &self.body {
-            Body::Request { .. } | Body::Response { .. } | Body::Notice { .. } | Body::Copy(_) => Class::Message,
+            Body::Notice { urgency: Urgency::Timely, .. } => Class::Deadline,
+            Body::Copy(copied) if copied.urgency == Urgency::Timely => Class::Deadline,
+            Body::Request { .. } | Body::Response { .. } | Body::Notice { .. } | Body::Copy(_) => by_size,
             Body::Routed(_) | Body::Answer { .. } | Body::Send(_) | Body::Call { .. } | Body::Reply { .. }
                 if !self.payload.is_empty() =>
             {
-                Class::Message
+                by_size
             }
             _ => Class::Control,
         }
@@ -109,7 +126,7 @@ pub struct Shared {
     pub standing: Standing,
     /// The lanes on which the sender holds the link.
     pub lanes: u32,
-    /// How many bytes of this overlay the sender lets come before they are taken in.
+    /// How many bytes of each class of this overlay the sender lets come before they are taken in.
     pub credit: u32,
     /// The versions of the topology's messages the sender speaks, the newest first.
     pub protocols: Vec<String>,
@@ -243,6 +260,8 @@ pub struct Copied {
     pub hops: u8,
     /// Which part of a layered topology spreads it.
     pub lane: Lane,
+    /// Whether it is of use when it is late.
+    pub urgency: Urgency,
     /// The origin's key and signature, where it signed.
     pub signed: Option<(PublicKey, Signature)>,
 }
@@ -276,8 +295,10 @@ pub enum Body<T: Topology> {
     },
     /// The sender leaves this overlay.
     Leaving,
-    /// The sender has taken in this many bytes more; as many more may be sent.
+    /// The sender has taken in this many bytes more of a class; as many more may be sent.
     Credit {
+        /// Of which.
+        class: Class,
         /// How many.
         bytes: u32,
     },
@@ -354,6 +375,8 @@ pub enum Body<T: Topology> {
     Notice {
         /// Which service.
         service: u32,
+        /// Whether it is of use when it is late.
+        urgency: Urgency,
     },
     /// Keep this record.
     Store {
@@ -546,7 +569,7 @@ impl<T: Topology> Clone for Body<T> {
             Self::Goodbye(why) => Self::Goodbye(*why),
             Self::Interest { lanes } => Self::Interest { lanes: *lanes },
             Self::Leaving => Self::Leaving,
-            Self::Credit { bytes } => Self::Credit { bytes: *bytes },
+            Self::Credit { class, bytes } => Self::Credit { class: *class, bytes: *bytes },
             Self::Moved(membership) => Self::Moved(membership.clone()),
             Self::Send(message) => Self::Send(message.clone()),
             Self::Call { id, message } => Self::Call { id: *id, message: message.clone() },
@@ -562,7 +585,7 @@ impl<T: Topology> Clone for Body<T> {
             Self::Copy(copied) => Self::Copy(copied.clone()),
             Self::Request { id, service } => Self::Request { id: *id, service: *service },
             Self::Response { id, status } => Self::Response { id: *id, status: *status },
-            Self::Notice { service } => Self::Notice { service: *service },
+            Self::Notice { service, urgency } => Self::Notice { service: *service, urgency: *urgency },
             Self::Store { id, record } => Self::Store { id: *id, record: record.clone() },
             Self::Stored { id, receipt } => Self::Stored { id: *id, receipt: *receipt },
             Self::Fetch { id, key } => Self::Fetch { id: *id, key: *key },

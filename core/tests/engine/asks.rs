@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use polymorph_core::Key;
-use polymorph_core::engine::io::{Command, Failure, Origin, Outcome, To};
+use polymorph_core::engine::io::{Command, Failure, Origin, Outcome, To, Urgency};
 use polymorph_core::engine::{Slot, settings};
 use polymorph_core::record::{GetOptions, PutOptions};
 use polymorph_core::topology::event::{Event, Ticket};
@@ -32,7 +32,10 @@ fn everything(net: &mut Net, peer: usize) -> Vec<(Ticket, Command<Puppet>)> {
         Box::new(move |ticket| Command::Ping { ticket, peer }),
         Box::new(move |ticket| notice(ticket, To::Peer(peer))),
         Box::new(|ticket| notice(ticket, To::Target(Target::Key(KEY)))),
-        Box::new(|ticket| Command::Publish { ticket, topic: None, payload: Bytes::new(), origin: Origin::Claimed }),
+        Box::new(|ticket| {
+            let (payload, origin, urgency) = (Bytes::new(), Origin::Claimed, Urgency::Usual);
+            Command::Publish { ticket, topic: None, payload, origin, urgency }
+        }),
     ];
     makes.iter().map(|make| (net.ticket(), make)).map(|(ticket, make)| (ticket, make(ticket))).collect()
 }
@@ -42,7 +45,7 @@ fn request(ticket: Ticket, to: To<Puppet>) -> Command<Puppet> {
 }
 
 fn notice(ticket: Ticket, to: To<Puppet>) -> Command<Puppet> {
-    Command::Notice { ticket, to, service: 1, payload: Bytes::from_static(b"x") }
+    Command::Notice { ticket, to, service: 1, urgency: Urgency::Usual, payload: Bytes::from_static(b"x") }
 }
 
 fn with(lookup: settings::Lookup) -> Spec {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use polymorph_core::engine::io::{Attach, Command, ConnId, Dialer, Input, Origin, Outcome, Output, Responder, Watch};
+use polymorph_core::engine::io::{
+    Attach, Class, Command, ConnId, Dialer, Input, Origin, Outcome, Output, Responder, Watch,
+};
 use polymorph_core::engine::{Contacts, Engine, Slot, Workspace, settings};
 use polymorph_core::identity::Identity;
 use polymorph_core::record::Receipt;
@@ -48,6 +50,7 @@ pub(crate) struct Arrived {
     pub(crate) slot: Slot,
     pub(crate) from: Guid,
     pub(crate) charge: Guid,
+    pub(crate) class: Class,
     pub(crate) bytes: u32,
     pub(crate) respond: Option<Responder>,
     pub(crate) payload: Bytes,
@@ -445,15 +448,16 @@ impl Net {
             Output::Dial { peer } => self.dial(at, peer),
             Output::Close { conn, .. } => self.close(conn),
             Output::Done { ticket, outcome, .. } => node.done.push((ticket, outcome)),
-            Output::Arrived { slot, from, charge, bytes, respond, payload, .. } => {
-                let arrived = Arrived { slot, from, charge, bytes, respond: respond.clone(), payload: payload.clone() };
+            Output::Arrived { slot, from, charge, class, bytes, respond, payload, .. } => {
+                let arrived =
+                    Arrived { slot, from, charge, class, bytes, respond: respond.clone(), payload: payload.clone() };
                 node.arrived.push(arrived);
                 if let Some(to) = respond.filter(|_| node.answers) {
                     let status = polymorph_core::wire::frame::Status::Good;
                     self.command(at, slot, Command::Respond { to, status, payload });
                 }
                 if self.nodes[at].takes {
-                    self.command(at, slot, Command::Consumed { peer: charge, bytes });
+                    self.command(at, slot, Command::Consumed { peer: charge, class, bytes });
                 }
             }
             Output::Published { from, origin, payload, .. } => {

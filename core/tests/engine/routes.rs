@@ -8,7 +8,7 @@ use polymorph_core::engine::{Slot, settings};
 use polymorph_core::record::Receipt;
 use polymorph_core::topology::question::{Hold, Lane, Target, Verdict};
 use polymorph_core::wire::Frame;
-use polymorph_core::wire::frame::{Answer, Body, Return, Routed, Status, What};
+use polymorph_core::wire::frame::{Answer, Body, Return, Routed, Status, Urgency, What};
 use polymorph_core::{Guid, Key, Standing};
 
 use crate::net::{Dialing, Net};
@@ -445,7 +445,12 @@ fn frames_for_an_overlay_that_is_not_shared_are_ignored() {
     net.seen(1);
     let alone = net.attach(1, spec("den"));
     for tag in [1, 255, 256 + 1, 2 << 8, 77 << 8, u32::MAX] {
-        for body in [Body::Send(Say::Note(1)), Body::Leaving, Body::Notice { service: 1 }, Body::Ping { id: 1 }] {
+        for body in [
+            Body::Send(Say::Note(1)),
+            Body::Leaving,
+            Body::Notice { service: 1, urgency: Urgency::Usual },
+            Body::Ping { id: 1 },
+        ] {
             net.forge(0, 1, Frame { tag, contacts: vec![], body, payload: Bytes::from_static(b"x") });
         }
     }

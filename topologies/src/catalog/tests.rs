@@ -30,15 +30,8 @@ impl Model for Loud {
 }
 
 impl Configure for Volume {
-    fn settings() -> Vec<Setting> {
-        vec![Setting::new("volume", "0", "how loud it is")]
-    }
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        match key {
-            "volume" => self.volume = setting::number(key, value, 0..=11)?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
+    fn table() -> Vec<Knob<Self>> {
+        vec![Knob::number("volume", "0", "how loud it is", 0..=11, |config| &mut config.volume)]
     }
 }
 

@@ -48,7 +48,7 @@ use polymorph_core::topology::question::{Hold, Neighbor, Powers, Query, Role, Ro
 use polymorph_core::{Guid, Time, Topology};
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{Configure, Setting, SettingError, number};
+use crate::setting::{Configure, Knob, Setting, SettingError};
 pub use path::{BadPath, MAX_DEPTH, Path};
 use ring::Ring;
 
@@ -172,27 +172,29 @@ impl Default for Config {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         vec![
-            Setting::new("width", "100", "peers a ring is filled up to; a peer holds up to twice as many links"),
-            Setting::new("depth", "3", "levels of rings"),
-            Setting::new("cluster", "1", "peers that share a place; only 1 so far"),
+            Knob::number(
+                "width",
+                "100",
+                "peers a ring is filled up to; a peer holds up to twice as many links",
+                1..=MAX_WIDTH,
+                |config| &mut config.width,
+            ),
+            Knob::number("depth", "3", "levels of rings", 1..=MAX_DEPTH, |config| &mut config.depth),
+            Knob::new(
+                Setting::new("cluster", "1", "peers that share a place; only 1 so far"),
+                |config| &mut config.cluster,
+                one,
+            ),
         ]
     }
+}
 
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        match key {
-            "width" => self.width = number(key, value, 1..=MAX_WIDTH)?,
-            "depth" => self.depth = number(key, value, 1..=MAX_DEPTH)?,
-            "cluster" if value == "1" => self.cluster = 1,
-            "cluster" => {
-                let expected = "1: peers cannot share a place yet".into();
-                return Err(SettingError::Bad { key: key.into(), value: value.into(), expected });
-            }
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
-    }
+fn one(key: &str, value: &str) -> Result<usize, SettingError> {
+    let expected = "1: peers cannot share a place yet".into();
+    let bad = || SettingError::Bad { key: key.into(), value: value.into(), expected };
+    if value == "1" { Ok(1) } else { Err(bad()) }
 }
 
 /// Where a node stands, and whom it therefore knows.

@@ -27,7 +27,7 @@ use polymorph_core::topology::question::{Hold, Neighbor, Powers, Query, Role, Ro
 use polymorph_core::{Distance, Guid, Key};
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{Configure, Setting, SettingError};
+use crate::setting::{Configure, Knob};
 
 /// What members tell each other.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -234,12 +234,8 @@ impl Model for FullMesh {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         Vec::new()
-    }
-
-    fn set(&mut self, key: &str, _: &str) -> Result<(), SettingError> {
-        Err(SettingError::Unknown(key.into()))
     }
 }
 

@@ -26,7 +26,7 @@ use polymorph_core::topology::model::{Census, Claims, Model};
 use polymorph_core::topology::question::{Hold, Neighbor, Powers, Role, Spread};
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{Configure, Setting, SettingError, number, seconds};
+use crate::setting::{Configure, Knob};
 
 /// How urgently a link is asked for (§4.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -122,30 +122,30 @@ impl Default for Config {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         vec![
-            Setting::new("active", "5", "neighbors of a peer (fanout + 1)"),
-            Setting::new("passive", "30", "peers in reserve"),
-            Setting::new("arwl", "6", "steps a newcomer is led, and a shuffle walks"),
-            Setting::new("prwl", "3", "steps before the end at which a newcomer is noted down"),
-            Setting::new("shuffle_active", "3", "neighbors in a shuffle"),
-            Setting::new("shuffle_passive", "4", "peers in reserve in a shuffle"),
-            Setting::new("cycle", "30", "seconds between shuffles"),
+            Knob::number("active", "5", "neighbors of a peer (fanout + 1)", 1..=MAX_ACTIVE, |config| {
+                &mut config.active
+            }),
+            Knob::number("passive", "30", "peers in reserve", 0..=MAX_PASSIVE, |config| &mut config.passive),
+            Knob::number("arwl", "6", "steps a newcomer is led, and a shuffle walks", 1..=MAX_WALK, |config| {
+                &mut config.arwl
+            }),
+            Knob::number(
+                "prwl",
+                "3",
+                "steps before the end at which a newcomer is noted down",
+                0..=MAX_WALK,
+                |config| &mut config.prwl,
+            ),
+            Knob::number("shuffle_active", "3", "neighbors in a shuffle", 0..=MAX_PEERS / 2 - 1, |config| {
+                &mut config.shuffle_active
+            }),
+            Knob::number("shuffle_passive", "4", "peers in reserve in a shuffle", 0..=MAX_PEERS / 2, |config| {
+                &mut config.shuffle_passive
+            }),
+            Knob::seconds("cycle", "30", "seconds between shuffles", |config| &mut config.cycle),
         ]
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        match key {
-            "active" => self.active = number(key, value, 1..=MAX_ACTIVE)?,
-            "passive" => self.passive = number(key, value, 0..=MAX_PASSIVE)?,
-            "arwl" => self.arwl = number(key, value, 1..=MAX_WALK)?,
-            "prwl" => self.prwl = number(key, value, 0..=MAX_WALK)?,
-            "shuffle_active" => self.shuffle_active = number(key, value, 0..=MAX_PEERS / 2 - 1)?,
-            "shuffle_passive" => self.shuffle_passive = number(key, value, 0..=MAX_PEERS / 2)?,
-            "cycle" => self.cycle = seconds(key, value)?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
     }
 }
 

@@ -25,7 +25,7 @@ use polymorph_core::topology::question::{CopyId, Hold, Neighbor, Powers, Role, S
 use polymorph_core::{Guid, Topology};
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{Configure, Setting, SettingError, number, seconds};
+use crate::setting::{Configure, Knob};
 use missing::{MAX_ANNOUNCERS, MAX_MISSING, Missing};
 
 /// What peers tell each other.
@@ -76,28 +76,25 @@ impl Default for Config {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         vec![
-            Setting::new(
+            Knob::number(
                 "threshold",
                 "3",
                 "links a path must be shorter for the tree to change (the paper: 7 with many senders)",
+                1..=u8::MAX,
+                |config| &mut config.threshold,
             ),
-            Setting::new("announce_after", "0.1", "seconds announcements are gathered"),
-            Setting::new("graft_after", "1", "seconds an announced copy is waited for"),
-            Setting::new("regraft_after", "0.5", "seconds until the next announcer is asked"),
+            Knob::seconds("announce_after", "0.1", "seconds announcements are gathered", |config| {
+                &mut config.announce_after
+            }),
+            Knob::seconds("graft_after", "1", "seconds an announced copy is waited for", |config| {
+                &mut config.graft_after
+            }),
+            Knob::seconds("regraft_after", "0.5", "seconds until the next announcer is asked", |config| {
+                &mut config.regraft_after
+            }),
         ]
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        match key {
-            "threshold" => self.threshold = number(key, value, 1..=u8::MAX)?,
-            "announce_after" => self.announce_after = seconds(key, value)?,
-            "graft_after" => self.graft_after = seconds(key, value)?,
-            "regraft_after" => self.regraft_after = seconds(key, value)?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
     }
 }
 

@@ -34,7 +34,7 @@ use polymorph_core::topology::question::{Hold, Neighbor, Powers, Query, Route, T
 use polymorph_core::{Distance, Guid, Key, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{self, Configure, Setting, SettingError};
+use crate::setting::{Configure, Knob};
 use last_hop::LastHop;
 use table::{Peer, Table};
 
@@ -89,6 +89,9 @@ pub enum Shortcut {
     /// Fingers and the successor list, as in the ToN simulations: fewer hops.
     Successors,
 }
+
+/// The same, as users write it.
+pub(super) const SHORTCUTS: [(&str, Shortcut); 2] = [("none", Shortcut::None), ("successors", Shortcut::Successors)];
 
 /// The settings of a ring.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -252,27 +255,28 @@ impl Chord {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         vec![
-            Setting::new("successors", "16", "length of the successor list"),
-            Setting::new("fingers", "256", "how many fingers are kept, the longest ones"),
-            Setting::new("shortcut", "none", "short cuts over the successor list: none or successors"),
-            Setting::new("stabilize", "20", "seconds between two rounds of stabilizing"),
-            Setting::new("fix_fingers", "120", "seconds between two rounds of looking up the fingers"),
+            Knob::number("successors", "16", "length of the successor list", 1..=MAX_SUCCESSORS, |config| {
+                &mut config.successors
+            }),
+            Knob::number("fingers", "256", "how many fingers are kept, the longest ones", 1..=256, |config| {
+                &mut config.fingers
+            }),
+            Knob::one_of(
+                "shortcut",
+                "none",
+                "short cuts over the successor list: none or successors",
+                &SHORTCUTS,
+                |config| &mut config.shortcut,
+            ),
+            Knob::seconds("stabilize", "20", "seconds between two rounds of stabilizing", |config| {
+                &mut config.stabilize
+            }),
+            Knob::seconds("fix_fingers", "120", "seconds between two rounds of looking up the fingers", |config| {
+                &mut config.fix_fingers
+            }),
         ]
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        let shortcuts = [("none", Shortcut::None), ("successors", Shortcut::Successors)];
-        match key {
-            "successors" => self.successors = setting::number(key, value, 1..=MAX_SUCCESSORS)?,
-            "fingers" => self.fingers = setting::number(key, value, 1..=256)?,
-            "shortcut" => self.shortcut = setting::one_of(key, value, &shortcuts)?,
-            "stabilize" => self.stabilize = setting::seconds(key, value)?,
-            "fix_fingers" => self.fix_fingers = setting::seconds(key, value)?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
     }
 }
 
@@ -301,6 +305,6 @@ mod tests {
 
     #[test]
     fn the_settings_say_their_defaults() {
-        setting::assert_defaults_hold::<Config>();
+        crate::setting::assert_defaults_hold::<Config>();
     }
 }

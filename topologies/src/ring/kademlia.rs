@@ -23,7 +23,7 @@ use polymorph_core::{Distance, Guid, Key};
 use rand_core::Rng as _;
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{self, Configure, Setting, SettingError};
+use crate::setting::{Configure, Knob};
 use bucket::{Heard, Lost};
 use table::Table;
 
@@ -289,20 +289,13 @@ fn in_bucket(mine: &Key, depth: u32, random: Key) -> Key {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         vec![
-            Setting::new("k", "20", "how many peers a bucket holds and a lookup settles"),
-            Setting::new("refresh", "3600", "seconds between two refreshes of a bucket"),
+            Knob::number("k", "20", "how many peers a bucket holds and a lookup settles", 1..=MAX_K, |config| {
+                &mut config.k
+            }),
+            Knob::seconds("refresh", "3600", "seconds between two refreshes of a bucket", |config| &mut config.refresh),
         ]
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        match key {
-            "k" => self.k = setting::number(key, value, 1..=MAX_K)?,
-            "refresh" => self.refresh = setting::seconds(key, value)?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
     }
 }
 
@@ -330,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_settings_say_their_defaults() {
-        setting::assert_defaults_hold::<Config>();
+        crate::setting::assert_defaults_hold::<Config>();
     }
 
     #[test]

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calls::Calls;
 use super::prefix::{Peer, head};
-use crate::setting::{self, Configure, Setting, SettingError};
+use crate::setting::{Configure, Knob};
 use events::Heard;
 use members::Members;
 
@@ -252,20 +252,13 @@ impl OneHop {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         vec![
-            Setting::new("stale", "0.01", "the share of entries that may be stale"),
-            Setting::new("interval", "5", "seconds for which events are kept, at most"),
+            Knob::number("stale", "0.01", "the share of entries that may be stale", 0.0001..=0.5, |config| {
+                &mut config.stale
+            }),
+            Knob::seconds("interval", "5", "seconds for which events are kept, at most", |config| &mut config.interval),
         ]
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        match key {
-            "stale" => self.stale = setting::number(key, value, 0.0001..=0.5)?,
-            "interval" => self.interval = setting::seconds(key, value)?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
     }
 }
 
@@ -283,6 +276,6 @@ mod tests {
 
     #[test]
     fn the_settings_say_their_defaults() {
-        setting::assert_defaults_hold::<Config>();
+        crate::setting::assert_defaults_hold::<Config>();
     }
 }

@@ -34,8 +34,9 @@ use polymorph_core::{Distance, Guid, Key, Time};
 use serde::{Deserialize, Serialize};
 
 use super::calls::Calls;
-use super::prefix::{BITS, Digits, Peer};
-use crate::setting::{self, Configure, Setting, SettingError};
+pub use super::prefix::Proximity;
+use super::prefix::{BITS, Digits, PROXIMITIES, Peer};
+use crate::setting::{Configure, Knob};
 use joining::Approach;
 use leafs::Leafs;
 use table::{Near, Table};
@@ -110,16 +111,6 @@ pub enum Timer {
     Maintain,
     /// Try the next seed.
     Join,
-}
-
-/// Whether nearness counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Proximity {
-    /// Peers with a shorter measured round trip are preferred.
-    #[default]
-    Measured,
-    /// The first who comes stays: less traffic, longer ways.
-    None,
 }
 
 /// The settings of a Pastry overlay.
@@ -356,31 +347,32 @@ impl Pastry {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         vec![
-            Setting::new("base_bits", "4", "bits of a digit: 1, 2, 4 or 8"),
-            Setting::new("leaf", "16", "size of the leaf set, half of it on each side"),
-            Setting::new("neighborhood", "32", "size of the neighborhood set"),
-            Setting::new("proximity", "measured", "which peers are preferred: measured (the nearest) or none"),
-            Setting::new("random", "0", "the share of hops that do not go to the best peer"),
-            Setting::new("keepalive", "30", "seconds between two exchanges of leaf sets"),
-            Setting::new("maintain", "1200", "seconds between two searches for nearer peers"),
+            Knob::one_of("base_bits", "4", "bits of a digit: 1, 2, 4 or 8", &BITS, |config| &mut config.base_bits),
+            Knob::number("leaf", "16", "size of the leaf set, half of it on each side", 2..=MAX_LEAF, |config| {
+                &mut config.leaf
+            }),
+            Knob::number("neighborhood", "32", "size of the neighborhood set", 0..=MAX_NEIGHBORHOOD, |config| {
+                &mut config.neighborhood
+            }),
+            Knob::one_of(
+                "proximity",
+                "measured",
+                "which peers are preferred: measured (the nearest) or none",
+                &PROXIMITIES,
+                |config| &mut config.proximity,
+            ),
+            Knob::number("random", "0", "the share of hops that do not go to the best peer", 0.0..=1.0, |config| {
+                &mut config.random
+            }),
+            Knob::seconds("keepalive", "30", "seconds between two exchanges of leaf sets", |config| {
+                &mut config.keepalive
+            }),
+            Knob::seconds("maintain", "1200", "seconds between two searches for nearer peers", |config| {
+                &mut config.maintain
+            }),
         ]
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        let proximities = [("measured", Proximity::Measured), ("none", Proximity::None)];
-        match key {
-            "base_bits" => self.base_bits = setting::one_of(key, value, &BITS)?,
-            "leaf" => self.leaf = setting::number(key, value, 2..=MAX_LEAF)?,
-            "neighborhood" => self.neighborhood = setting::number(key, value, 0..=MAX_NEIGHBORHOOD)?,
-            "proximity" => self.proximity = setting::one_of(key, value, &proximities)?,
-            "random" => self.random = setting::number(key, value, 0.0..=1.0)?,
-            "keepalive" => self.keepalive = setting::seconds(key, value)?,
-            "maintain" => self.maintain = setting::seconds(key, value)?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
     }
 }
 
@@ -413,7 +405,7 @@ mod tests {
 
     #[test]
     fn the_settings_say_their_defaults() {
-        setting::assert_defaults_hold::<Config>();
+        crate::setting::assert_defaults_hold::<Config>();
     }
 
     #[test]

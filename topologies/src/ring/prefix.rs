@@ -36,6 +36,19 @@ impl Peer {
     }
 }
 
+/// Whether nearness counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Proximity {
+    /// Peers with a shorter measured round trip are preferred.
+    #[default]
+    Measured,
+    /// The first who comes stays: less traffic, longer ways.
+    None,
+}
+
+/// The same, as users write it.
+pub(super) const PROXIMITIES: [(&str, Proximity); 2] = [("measured", Proximity::Measured), ("none", Proximity::None)];
+
 /// How a position is read: digits of so many bits, the most significant first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Digits(u32);

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::chord::{self, Chord, Shortcut};
 use super::links::Holds;
 use super::prefix::{Peer, around, head};
-use crate::setting::{self, Configure, Setting, SettingError};
+use crate::setting::{Configure, Knob};
 use links::Links;
 
 /// What peers tell each other.
@@ -197,29 +197,27 @@ impl Symphony {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         vec![
-            Setting::new("links", "4", "how many long links a node draws"),
-            Setting::new("lookahead", "1", "how many hops ahead a message looks: 0 or 1"),
-            Setting::new("successors", "16", "length of the successor list"),
-            Setting::new("shortcut", "none", "short cuts over the successor list: none or successors"),
-            Setting::new("stabilize", "20", "seconds between two rounds of stabilizing"),
-            Setting::new("relink", "120", "seconds between two exchanges of neighbors"),
+            Knob::number("links", "4", "how many long links a node draws", 1..=MAX_LINKS, |config| &mut config.links),
+            Knob::number("lookahead", "1", "how many hops ahead a message looks: 0 or 1", 0..=1, |config| {
+                &mut config.lookahead
+            }),
+            Knob::number("successors", "16", "length of the successor list", 1..=MAX_SUCCESSORS, |config| {
+                &mut config.successors
+            }),
+            Knob::one_of(
+                "shortcut",
+                "none",
+                "short cuts over the successor list: none or successors",
+                &chord::SHORTCUTS,
+                |config| &mut config.shortcut,
+            ),
+            Knob::seconds("stabilize", "20", "seconds between two rounds of stabilizing", |config| {
+                &mut config.stabilize
+            }),
+            Knob::seconds("relink", "120", "seconds between two exchanges of neighbors", |config| &mut config.relink),
         ]
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        let shortcuts = [("none", Shortcut::None), ("successors", Shortcut::Successors)];
-        match key {
-            "links" => self.links = setting::number(key, value, 1..=MAX_LINKS)?,
-            "lookahead" => self.lookahead = setting::number(key, value, 0..=1)?,
-            "successors" => self.successors = setting::number(key, value, 1..=MAX_SUCCESSORS)?,
-            "shortcut" => self.shortcut = setting::one_of(key, value, &shortcuts)?,
-            "stabilize" => self.stabilize = setting::seconds(key, value)?,
-            "relink" => self.relink = setting::seconds(key, value)?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
     }
 }
 
@@ -251,6 +249,6 @@ mod tests {
 
     #[test]
     fn the_settings_say_their_defaults() {
-        setting::assert_defaults_hold::<Config>();
+        crate::setting::assert_defaults_hold::<Config>();
     }
 }

@@ -41,8 +41,9 @@ use polymorph_core::{Distance, Guid, Key};
 use serde::{Deserialize, Serialize};
 
 use super::calls::Calls;
-use super::prefix::{BITS, Digits, Peer, head};
-use crate::setting::{self, Configure, Setting, SettingError};
+pub use super::prefix::Proximity;
+use super::prefix::{BITS, Digits, PROXIMITIES, Peer, head};
+use crate::setting::{Configure, Knob};
 use joining::{Coming, Search};
 use mesh::Mesh;
 pub use mesh::Slots;
@@ -159,16 +160,6 @@ pub enum Timer {
     Cast(u64),
     /// A search took long enough.
     Find(u64),
-}
-
-/// Whether nearness counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Proximity {
-    /// Peers with a shorter measured round trip are preferred.
-    #[default]
-    Measured,
-    /// The first who comes stays: less traffic, longer ways.
-    None,
 }
 
 /// The settings of a Tapestry overlay.
@@ -424,27 +415,29 @@ impl Tapestry {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         vec![
-            Setting::new("base_bits", "4", "bits of a digit: 1, 2, 4 or 8"),
-            Setting::new("backups", "2", "how many peers a slot holds besides the first"),
-            Setting::new("proximity", "measured", "which peers are preferred: measured (the nearest) or none"),
-            Setting::new("beacon", "30", "seconds between two questions whether peers of the table are there"),
-            Setting::new("republish", "3600", "seconds between two publications of an object"),
+            Knob::one_of("base_bits", "4", "bits of a digit: 1, 2, 4 or 8", &BITS, |config| &mut config.base_bits),
+            Knob::number("backups", "2", "how many peers a slot holds besides the first", 0..=MAX_BACKUPS, |config| {
+                &mut config.backups
+            }),
+            Knob::one_of(
+                "proximity",
+                "measured",
+                "which peers are preferred: measured (the nearest) or none",
+                &PROXIMITIES,
+                |config| &mut config.proximity,
+            ),
+            Knob::seconds(
+                "beacon",
+                "30",
+                "seconds between two questions whether peers of the table are there",
+                |config| &mut config.beacon,
+            ),
+            Knob::seconds("republish", "3600", "seconds between two publications of an object", |config| {
+                &mut config.republish
+            }),
         ]
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        let proximities = [("measured", Proximity::Measured), ("none", Proximity::None)];
-        match key {
-            "base_bits" => self.base_bits = setting::one_of(key, value, &BITS)?,
-            "backups" => self.backups = setting::number(key, value, 0..=MAX_BACKUPS)?,
-            "proximity" => self.proximity = setting::one_of(key, value, &proximities)?,
-            "beacon" => self.beacon = setting::seconds(key, value)?,
-            "republish" => self.republish = setting::seconds(key, value)?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
     }
 }
 
@@ -475,6 +468,6 @@ mod tests {
 
     #[test]
     fn the_settings_say_their_defaults() {
-        setting::assert_defaults_hold::<Config>();
+        crate::setting::assert_defaults_hold::<Config>();
     }
 }

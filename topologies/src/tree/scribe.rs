@@ -48,7 +48,7 @@ use polymorph_core::topology::model::{Claims, Model};
 use polymorph_core::topology::question::{CopyId, Neighbor, Pass, Powers, Role, Spread, Target, Transit};
 use polymorph_core::{Guid, Key, Place};
 
-use crate::setting::{self, Configure, Setting, SettingError};
+use crate::setting::{Configure, Knob};
 use detour::{Detours, MAX_DETOURS};
 use label::Label;
 use links::Links;
@@ -132,24 +132,27 @@ impl Default for Config {
 }
 
 impl Configure for Config {
-    fn settings() -> Vec<Setting> {
+    fn table() -> Vec<Knob<Self>> {
         vec![
-            Setting::new("beat", "10", "seconds between two heartbeats of a root"),
-            Setting::new("children", "16", "how many children a node has in one tree"),
-            Setting::new("tree_links", "24", "how many links of all trees a node keeps open"),
-            Setting::new("everyone", "yes", "whether all join the tree of broadcasts without a topic"),
+            Knob::seconds("beat", "10", "seconds between two heartbeats of a root", |config| &mut config.beat),
+            Knob::number("children", "16", "how many children a node has in one tree", 1..=MAX_CHILDREN, |config| {
+                &mut config.children
+            }),
+            Knob::number(
+                "tree_links",
+                "24",
+                "how many links of all trees a node keeps open",
+                1..=MAX_CHILDREN,
+                |config| &mut config.links,
+            ),
+            Knob::one_of(
+                "everyone",
+                "yes",
+                "whether all join the tree of broadcasts without a topic",
+                &[("yes", true), ("no", false)],
+                |config| &mut config.everyone,
+            ),
         ]
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingError> {
-        match key {
-            "beat" => self.beat = setting::seconds(key, value)?,
-            "children" => self.children = setting::number(key, value, 1..=MAX_CHILDREN)?,
-            "tree_links" => self.links = setting::number(key, value, 1..=MAX_CHILDREN)?,
-            "everyone" => self.everyone = setting::one_of(key, value, &[("yes", true), ("no", false)])?,
-            _ => return Err(SettingError::Unknown(key.into())),
-        }
-        Ok(())
     }
 }
 

@@ -1,10 +1,11 @@
 //! Frames a hostile peer may send: every kind of body, with fields that are right, nearly right or absurd.
 
 use bytes::Bytes;
+use polymorph_core::engine::io::Class;
 use polymorph_core::record::{Receipt, Record};
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
 use polymorph_core::wire::frame::{
-    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, What,
+    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, Urgency, What,
 };
 use polymorph_core::wire::{self, Frame};
 use polymorph_core::{Contact, Domain, Guid, Key, Membership, PublicKey, Signature, Signer, Standing, Time};
@@ -62,7 +63,7 @@ impl Sender<'_> {
             3 => Body::Goodbye(goodbye(source)),
             4 => Body::Interest { lanes: source.number() },
             5 => Body::Leaving,
-            6 => Body::Credit { bytes: source.number().wrapping_mul(977) },
+            6 => Body::Credit { class: class(source), bytes: source.number().wrapping_mul(977) },
             7 => Body::Moved(Box::new(self.claims[source.pick(self.claims.len())].clone())),
             8 => Body::Send(self.say(source)),
             9 => Body::Call { id, message: self.say(source) },
@@ -80,7 +81,7 @@ impl Sender<'_> {
             15 => Body::Copy(Box::new(self.copied(source))),
             16 => Body::Request { id, service: source.number() },
             17 => Body::Response { id, status: status(source) },
-            18 => Body::Notice { service: source.number() },
+            18 => Body::Notice { service: source.number(), urgency: urgency(source) },
             19 => Body::Store { id, record: Box::new(self.record(source)) },
             20 => {
                 let receipts = [Receipt::Kept, Receipt::Older, Receipt::Full, Receipt::Refused];
@@ -156,6 +157,7 @@ impl Sender<'_> {
             topic: source.once_in(2).then(|| key(source)),
             hops: source.byte() % 70,
             lane: lane(source),
+            urgency: urgency(source),
             signed: source.once_in(2).then(|| (self.signer.public_key(), signature)),
         }
     }
@@ -176,6 +178,14 @@ pub(crate) fn key(source: &mut Source<'_>) -> Key {
 
 pub(crate) fn target(source: &mut Source<'_>) -> Target<Wild> {
     if source.once_in(3) { Target::Address(source.number()) } else { Target::Key(key(source)) }
+}
+
+pub(crate) fn class(source: &mut Source<'_>) -> Class {
+    [Class::Control, Class::Deadline, Class::Message, Class::Bulk][source.pick(4)]
+}
+
+pub(crate) fn urgency(source: &mut Source<'_>) -> Urgency {
+    [Urgency::Usual, Urgency::Timely][source.pick(2)]
 }
 
 pub(crate) fn status(source: &mut Source<'_>) -> Status {

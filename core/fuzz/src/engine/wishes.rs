@@ -8,7 +8,7 @@ use polymorph_core::record::{GetOptions, PutOptions, Quorum};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::topology::question::Hold;
 
-use super::super::frames::{key, status, target};
+use super::super::frames::{class, key, status, target, urgency};
 use super::super::source::Source;
 use super::super::wild::Wild;
 use super::{PEERS, World};
@@ -39,12 +39,16 @@ impl World {
                 let (service, payload) = (source.number(), source.bytes());
                 Command::Request { ticket: self.ticket(), to, service, payload, timeout }
             }
-            4 => Command::Notice { ticket: self.ticket(), to, service: source.number(), payload: source.bytes() },
+            4 => {
+                let (service, urgency, payload) = (source.number(), urgency(source), source.bytes());
+                Command::Notice { ticket: self.ticket(), to, service, urgency, payload }
+            }
             5 => Command::Respond { to: responder(peer, source), status: status(source), payload: source.bytes() },
             6 => {
                 let topic = source.once_in(2).then(|| key(source));
                 let origin = if source.once_in(2) { Origin::Claimed } else { Origin::Signed };
-                Command::Publish { ticket: self.ticket(), topic, payload: source.bytes(), origin }
+                let (urgency, payload) = (urgency(source), source.bytes());
+                Command::Publish { ticket: self.ticket(), topic, payload, origin, urgency }
             }
             7 => Command::Subscribe { topic: key(source) },
             8 => Command::Unsubscribe { topic: key(source) },
@@ -59,7 +63,7 @@ impl World {
                 let options = GetOptions { quorum: quorum(source) };
                 Command::Get { ticket: self.ticket(), key: key(source), options }
             }
-            12 => Command::Consumed { peer, bytes: source.number() },
+            12 => Command::Consumed { peer, class: class(source), bytes: source.number() },
             13 => {
                 let hold = [None, Some(Hold::Cached), Some(Hold::Required)][source.pick(3)];
                 Command::Hold { peer, hold }

@@ -5,45 +5,13 @@ use std::time::Duration;
 use polymorph_core::engine::Outcome;
 use polymorph_core::engine::io::Command as Wish;
 use polymorph_core::topology::Topology;
-use polymorph_core::topology::model::{Census, Model};
+use polymorph_core::topology::model::Model;
 use polymorph_core::topology::question::{Query, Route, Target, Verdict};
 use polymorph_core::{Guid, Key};
-use polymorph_sim::latency::Plane;
-use polymorph_sim::workload::{self, Lookups};
-use polymorph_sim::{Latency, Options, Peer, Terms, World, report};
+use polymorph_sim::{Peer, Terms, World};
 use polymorph_topologies::ring::tapestry::{Answer, Command, Config, Tapestry};
 
-fn world(seed: u64) -> World<Tapestry> {
-    println!("seed {seed}");
-    World::new(Options::seeded(seed))
-}
-
-fn on_a_plane(seed: u64) -> World<Tapestry> {
-    println!("seed {seed}");
-    World::new(Options { latency: Latency::Coordinates(Plane::default()), ..Options::seeded(seed) })
-}
-
-fn add(world: &mut World<Tapestry>, config: &Config) -> Peer {
-    world.add(&Terms::default(), |place| Tapestry::new(config, place)).expect("it is taken")
-}
-
-fn grow(world: &mut World<Tapestry>, config: &Config, peers: usize, every: Duration) {
-    for number in 0..peers {
-        let peer = add(world, config);
-        let seeds: Vec<Peer> = (number > 0).then(|| Peer((number * 7919 % number.max(1)) as u32)).into_iter().collect();
-        world.join(peer, &seeds);
-        world.run_for(every);
-    }
-}
-
-fn is_member(world: &World<Tapestry>, peer: Peer) -> bool {
-    world.topology(peer).is_some_and(|node| !node.addresses().is_empty())
-}
-
-fn members(world: &World<Tapestry>) -> Census {
-    let members = world.peers().filter(|&peer| is_member(world, peer)).map(|peer| world.guid(peer)).collect();
-    Census::new(Terms::default().name.id(), members)
-}
+use crate::support::*;
 
 /// Property 1: how many slots are empty that some member could fill.
 fn count_holes(world: &World<Tapestry>) -> usize {
@@ -93,18 +61,6 @@ fn assert_unique_roots(world: &World<Tapestry>, config: &Config, keys: u64) {
     }
 }
 
-fn look_up(world: &mut World<Tapestry>, config: &Config, count: usize) -> report::Lookups {
-    let plan = Lookups { count, every: Duration::from_millis(5), ..Lookups::default() };
-    let lookups = workload::lookups(world, &Terms::default().name, &plan, workload::owner_of::<Tapestry>(config));
-    println!("{lookups:?}");
-    lookups
-}
-
-fn assert_all_right(world: &mut World<Tapestry>, config: &Config, count: usize) {
-    let lookups = look_up(world, config, count);
-    assert_eq!((lookups.ok, lookups.consistent), (count, Some(count)));
-}
-
 fn ask(world: &mut World<Tapestry>, peer: Peer, command: Command) -> Option<Answer> {
     let ticket = world.ticket();
     world.command(peer, Wish::Ask { ticket, command: command.encode() });
@@ -117,11 +73,9 @@ fn ask(world: &mut World<Tapestry>, peer: Peer, command: Command) -> Option<Answ
 
 #[test]
 fn a_hundred_join_one_by_one_and_no_slot_is_empty_that_somebody_could_fill() {
-    let (config, mut world) = (Config::default(), world(1));
+    let (config, mut world) = (Config::default(), world::<Tapestry>(1));
     for number in 0..100 {
-        let peer = add(&mut world, &config);
-        let seeds: Vec<Peer> = (number > 0).then_some(Peer(number / 2)).into_iter().collect();
-        world.join(peer, &seeds);
+        let peer = join_next(&mut world, &config, number);
         world.run_for(Duration::from_secs(5));
         assert!(is_member(&world, peer), "{peer:?} has not joined");
         assert_eq!(count_holes(&world), 0, "after {number}");
@@ -132,8 +86,8 @@ fn a_hundred_join_one_by_one_and_no_slot_is_empty_that_somebody_could_fill() {
 
 #[test]
 fn a_twentieth_joins_at_the_same_moment_and_property_1_holds_again_at_once() {
-    let (config, mut world) = (Config::default(), world(2));
-    let peers = world.ideal(&Terms::default(), &config, 600).expect("Tapestry knows its ideal tables");
+    let config = Config::default();
+    let (mut world, peers) = settled::<Tapestry>(2, &config, 600);
     world.run_for(Duration::from_secs(5));
     assert_eq!(count_holes(&world), 0);
     for number in 0..30 {
@@ -149,12 +103,9 @@ fn a_twentieth_joins_at_the_same_moment_and_property_1_holds_again_at_once() {
 
 #[test]
 fn a_crowd_that_joins_at_once_through_one_seed_finds_its_places() {
-    let (config, mut world) = (Config::default(), world(3));
+    let (config, mut world) = (Config::default(), world::<Tapestry>(3));
     grow(&mut world, &config, 10, Duration::from_secs(5));
-    for _ in 0..90 {
-        let peer = add(&mut world, &config);
-        world.join(peer, &[Peer(0)]);
-    }
+    crowd(&mut world, &Terms::default(), &config, 90, Peer(0));
     world.run_for(Duration::from_secs(60));
     assert_eq!(members(&world).ring.len(), 100);
     let early = count_holes(&world);
@@ -166,7 +117,7 @@ fn a_crowd_that_joins_at_once_through_one_seed_finds_its_places() {
 
 #[test]
 fn tables_that_grew_are_near() {
-    let (config, mut world) = (Config::default(), on_a_plane(4));
+    let (config, mut world) = (Config::default(), on_a_plane::<Tapestry>(4));
     grow(&mut world, &config, 250, Duration::from_secs(5));
     world.run_for(Duration::from_secs(30));
     assert_eq!(count_holes(&world), 0);
@@ -192,12 +143,10 @@ fn tables_that_grew_are_near() {
 
 #[test]
 fn a_fifth_crashes_at_once_and_the_mesh_heals() {
-    let (config, mut world) = (Config::default(), world(5));
-    let peers = world.ideal(&Terms::default(), &config, 400).expect("Tapestry knows its ideal tables");
+    let config = Config::default();
+    let (mut world, peers) = settled::<Tapestry>(5, &config, 400);
     world.run_for(Duration::from_secs(30));
-    for &peer in peers.iter().step_by(5) {
-        world.crash(peer);
-    }
+    crash_a_fifth(&mut world, &peers);
     let lookups = look_up(&mut world, &config, 1000);
     assert!(lookups.consistent.expect("modelled") >= 990, "before anybody has looked for the dead");
     world.run_for(Duration::from_secs(Tapestry::claims(&config, 400).quiet));
@@ -206,13 +155,10 @@ fn a_fifth_crashes_at_once_and_the_mesh_heals() {
 
 #[test]
 fn a_fifth_leaves_in_good_order_and_keys_are_found_all_the_while() {
-    let (config, mut world) = (Config::default(), world(6));
-    let peers = world.ideal(&Terms::default(), &config, 200).expect("Tapestry knows its ideal tables");
+    let config = Config::default();
+    let (mut world, peers) = settled::<Tapestry>(6, &config, 200);
     world.run_for(Duration::from_secs(60));
-    for &peer in peers.iter().step_by(5) {
-        world.leave(peer);
-        world.run_for(Duration::from_secs(2));
-    }
+    leave_a_fifth(&mut world, &peers, Duration::from_secs(2));
     let lookups = look_up(&mut world, &config, 1000);
     assert!(lookups.consistent.expect("modelled") >= 990, "at once");
     world.run_for(Duration::from_secs(Tapestry::claims(&config, 200).quiet));
@@ -221,8 +167,8 @@ fn a_fifth_leaves_in_good_order_and_keys_are_found_all_the_while() {
 
 #[test]
 fn a_published_object_is_found_from_everywhere_and_a_withdrawn_one_nowhere() {
-    let (config, mut world) = (Config::default(), world(7));
-    world.ideal(&Terms::default(), &config, 200).expect("Tapestry knows its ideal tables");
+    let (config, mut world) = (Config::default(), world::<Tapestry>(7));
+    world.ideal(&Terms::default(), &config, 200).expect("it knows its ideal tables");
     let (object, server) = (Key::of(b"object"), Peer(17));
     assert_eq!(ask(&mut world, server, Command::Publish(object)), Some(Answer::Done));
     world.run_for(Duration::from_secs(5));
@@ -239,8 +185,8 @@ fn a_published_object_is_found_from_everywhere_and_a_withdrawn_one_nowhere() {
 
 #[test]
 fn the_nearest_of_four_replicas_is_found() {
-    let (config, mut world) = (Config::default(), on_a_plane(8));
-    world.ideal(&Terms::default(), &config, 400).expect("Tapestry knows its ideal tables");
+    let (config, mut world) = (Config::default(), on_a_plane::<Tapestry>(8));
+    world.ideal(&Terms::default(), &config, 400).expect("it knows its ideal tables");
     let (mut right, mut first, mut asked) = (0, 0, 0);
     for number in 0..40_u32 {
         let object = Key::of(&number.to_le_bytes());
@@ -269,8 +215,9 @@ fn the_nearest_of_four_replicas_is_found() {
 
 #[test]
 fn objects_are_found_while_their_roots_come_and_go() {
-    let (config, mut world) = (Config { republish: Duration::from_secs(300), ..Config::default() }, world(9));
-    let mut alive = world.ideal(&Terms::default(), &config, 200).expect("Tapestry knows its ideal tables");
+    let (config, mut world) =
+        (Config { republish: Duration::from_secs(300), ..Config::default() }, world::<Tapestry>(9));
+    let mut alive = world.ideal(&Terms::default(), &config, 200).expect("it knows its ideal tables");
     let servers: Vec<Peer> = alive.drain(..20).collect();
     for (number, &server) in servers.iter().enumerate() {
         assert_eq!(ask(&mut world, server, Command::Publish(Key::of(&number.to_le_bytes()))), Some(Answer::Done));
@@ -293,12 +240,5 @@ fn objects_are_found_while_their_roots_come_and_go() {
 
 #[test]
 fn the_same_seed_goes_the_same_way() {
-    let run = || {
-        let (config, mut world) = (Config::default(), on_a_plane(10));
-        grow(&mut world, &config, 40, Duration::from_millis(700));
-        world.crash(Peer(7));
-        world.run_for(Duration::from_secs(90));
-        world.trace_hash()
-    };
-    assert_eq!(run(), run());
+    assert_goes_the_same_way(|| on_a_plane::<Tapestry>(10), &Config::default());
 }

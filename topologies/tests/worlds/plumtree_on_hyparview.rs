@@ -1,7 +1,5 @@
 //! HyParView, and Plumtree on it, in virtual time: the properties their papers claim.
 
-#![cfg(feature = "hyparview-plumtree")]
-
 use core::time::Duration;
 use std::collections::BTreeSet;
 

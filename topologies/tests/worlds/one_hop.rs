@@ -5,27 +5,11 @@ use std::time::Duration;
 use polymorph_core::Key;
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::Model;
-use polymorph_sim::workload::{self, Lookups};
-use polymorph_sim::{Options, Peer, Terms, World, report};
+use polymorph_sim::workload::{self};
+use polymorph_sim::{Peer, Terms, World};
 use polymorph_topologies::ring::one_hop::{Config, OneHop};
 
-fn world(seed: u64) -> World<OneHop> {
-    println!("seed {seed}");
-    World::new(Options::seeded(seed))
-}
-
-fn add(world: &mut World<OneHop>, config: &Config) -> Peer {
-    world.add(&Terms::default(), |place| OneHop::new(config, place)).expect("it is taken")
-}
-
-fn grow(world: &mut World<OneHop>, config: &Config, peers: usize, every: Duration) {
-    for number in 0..peers {
-        let peer = add(world, config);
-        let seeds: Vec<Peer> = (number > 0).then(|| Peer((number * 7919 % number.max(1)) as u32)).into_iter().collect();
-        world.join(peer, &seeds);
-        world.run_for(every);
-    }
-}
+use crate::support::*;
 
 /// How many entries are missing or of somebody who is gone, in all tables together.
 fn count_wrong(world: &World<OneHop>) -> usize {
@@ -39,47 +23,36 @@ fn count_wrong(world: &World<OneHop>) -> usize {
     world.peers().map(wrong).sum()
 }
 
-fn look_up(world: &mut World<OneHop>, config: &Config, count: usize) -> report::Lookups {
-    let plan = Lookups { count, every: Duration::from_millis(5), ..Lookups::default() };
-    let lookups = workload::lookups(world, &Terms::default().name, &plan, workload::owner_of::<OneHop>(config));
-    println!("{lookups:?}");
-    lookups
-}
-
-fn assert_all_right(world: &mut World<OneHop>, config: &Config, count: usize) {
-    let lookups = look_up(world, config, count);
-    assert_eq!((lookups.ok, lookups.consistent), (count, Some(count)));
+fn assert_one_hop_to_all(world: &mut World<OneHop>, config: &Config, count: usize) {
+    let lookups = assert_all_right(world, config, count);
     assert!(lookups.hops.is_some_and(|hops| hops.max <= 1.0), "more than one hop");
 }
 
 #[test]
 fn two_hundred_join_one_by_one_and_everybody_knows_everybody() {
-    let (config, mut world) = (Config::default(), world(1));
+    let (config, mut world) = (Config::default(), world::<OneHop>(1));
     grow(&mut world, &config, 200, Duration::from_secs(1));
     world.run_for(Duration::from_secs(OneHop::claims(&config, 200).quiet));
     assert_eq!(count_wrong(&world), 0);
-    assert_all_right(&mut world, &config, 500);
+    assert_one_hop_to_all(&mut world, &config, 500);
 }
 
 #[test]
 fn a_crowd_that_joins_at_once_through_one_seed_is_known_to_all() {
-    let (config, mut world) = (Config::default(), world(2));
+    let (config, mut world) = (Config::default(), world::<OneHop>(2));
     grow(&mut world, &config, 1, Duration::from_secs(1));
-    for _ in 0..100 {
-        let peer = add(&mut world, &config);
-        world.join(peer, &[Peer(0)]);
-    }
+    crowd(&mut world, &Terms::default(), &config, 100, Peer(0));
     world.run_for(Duration::from_secs(120));
     println!("{} wrong entries at first", count_wrong(&world));
     world.run_for(Duration::from_secs(OneHop::claims(&config, 100).quiet));
     assert_eq!(count_wrong(&world), 0);
-    assert_all_right(&mut world, &config, 300);
+    assert_one_hop_to_all(&mut world, &config, 300);
 }
 
 #[test]
 fn a_tenth_crashes_at_once_and_all_hear_of_it() {
-    let (config, mut world) = (Config::default(), world(3));
-    let peers = world.ideal(&Terms::default(), &config, 300).expect("it knows its ideal tables");
+    let config = Config::default();
+    let (mut world, peers) = settled::<OneHop>(3, &config, 300);
     world.run_for(Duration::from_secs(30));
     for &peer in peers.iter().step_by(10) {
         world.crash(peer);
@@ -93,8 +66,8 @@ fn a_tenth_crashes_at_once_and_all_hear_of_it() {
 #[test]
 fn what_is_sent_under_churn_is_near_what_cannot_be_saved() {
     // 512 peers, each there for an hour on average: 1024 events an hour, and everybody must hear each.
-    let (config, mut world) = (Config::default(), world(4));
-    let mut alive = world.ideal(&Terms::default(), &config, 512).expect("it knows its ideal tables");
+    let config = Config::default();
+    let (mut world, mut alive) = settled::<OneHop>(4, &config, 512);
     let every = Duration::from_millis(3_600_000 / 512);
     let (mut before, mut right, mut asked) = (*world.traffic(), 0, 0);
     let rounds = 400_usize;
@@ -138,12 +111,5 @@ fn what_is_sent_under_churn_is_near_what_cannot_be_saved() {
 
 #[test]
 fn the_same_seed_goes_the_same_way() {
-    let run = || {
-        let (config, mut world) = (Config::default(), world(5));
-        grow(&mut world, &config, 40, Duration::from_millis(300));
-        world.crash(Peer(7));
-        world.run_for(Duration::from_secs(200));
-        world.trace_hash()
-    };
-    assert_eq!(run(), run());
+    assert_goes_the_same_way(|| world::<OneHop>(5), &Config::default());
 }

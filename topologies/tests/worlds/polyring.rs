@@ -1,7 +1,5 @@
 //! Polyrings that grow, are routed over, broadcast in, left and broken, in virtual time.
 
-#![cfg(feature = "polyring")]
-
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 

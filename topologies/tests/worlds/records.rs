@@ -7,10 +7,12 @@ use polymorph_core::topology::model::Model;
 use polymorph_sim::churn::{Churn, Lifetimes};
 use polymorph_sim::report;
 use polymorph_sim::workload::{self, Records};
-use polymorph_sim::{Options, Terms, World, seed_or};
+use polymorph_sim::{Terms, seed_or};
 use polymorph_topologies::ring::chord::{self, Chord};
 use polymorph_topologies::ring::kademlia::{self, Kademlia};
 use polymorph_topologies::ring::pastry::{self, Pastry};
+
+use crate::support::settled;
 
 /// Weibull sessions with a mean of an hour: 2340 s Γ(1 + 1/0.59).
 const SESSIONS: Lifetimes = Lifetimes::Weibull { shape: 0.59, scale: Duration::from_secs(2340) };
@@ -18,8 +20,7 @@ const SESSIONS: Lifetimes = Lifetimes::Weibull { shape: 0.59, scale: Duration::f
 /// Puts values into a quiet world, lets peers come and go for so long, and fetches them.
 fn lie<M: Model>(config: &M::Config, peers: usize, count: usize, hours: u64) -> report::Records {
     let seed = seed_or(1);
-    let mut world = World::<M>::new(Options::seeded(seed));
-    world.ideal(&Terms::default(), config, peers).expect("ideal tables");
+    let (mut world, _) = settled::<M>(seed, config, peers);
     world.run_for(Duration::from_secs(60));
     let lying = workload::put(&mut world, &Records { count, ..Records::default() });
     let newcomers = config.clone();
@@ -27,7 +28,7 @@ fn lie<M: Model>(config: &M::Config, peers: usize, count: usize, hours: u64) -> 
     world.churn(Some(Churn::new(SESSIONS)));
     world.run_for(Duration::from_secs(3600 * hours));
     let records = lying.fetch(&mut world);
-    println!("seed {seed}: {records:?}");
+    println!("{records:?}");
     records
 }
 

@@ -6,43 +6,10 @@ use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::Model;
 use polymorph_core::topology::question::{Query, Role, Route, Target, Verdict};
 use polymorph_core::{Guid, Key};
-use polymorph_sim::latency::Plane;
-use polymorph_sim::workload::{self, Lookups};
-use polymorph_sim::{Latency, Options, Peer, Terms, World, report};
+use polymorph_sim::{Peer, Terms, World};
 use polymorph_topologies::ring::pastry::{Config, Pastry, Proximity};
 
-fn world(seed: u64) -> World<Pastry> {
-    println!("seed {seed}");
-    World::new(Options::seeded(seed))
-}
-
-fn on_a_plane(seed: u64) -> World<Pastry> {
-    println!("seed {seed}");
-    World::new(Options { latency: Latency::Coordinates(Plane::default()), ..Options::seeded(seed) })
-}
-
-fn add(world: &mut World<Pastry>, config: &Config) -> Peer {
-    world.add(&Terms::default(), |place| Pastry::new(config, place)).expect("it is taken")
-}
-
-/// Lets peers join one after the other, each through somebody drawn from those before.
-fn grow(world: &mut World<Pastry>, config: &Config, peers: usize, every: Duration) {
-    for number in 0..peers {
-        let peer = add(world, config);
-        let seeds: Vec<Peer> = (number > 0).then(|| Peer((number * 7919 % number.max(1)) as u32)).into_iter().collect();
-        world.join(peer, &seeds);
-        world.run_for(every);
-    }
-}
-
-fn is_member(world: &World<Pastry>, peer: Peer) -> bool {
-    world.topology(peer).is_some_and(|node| !node.addresses().is_empty())
-}
-
-fn with_role(world: &World<Pastry>, peer: Peer, role: Role) -> Vec<Guid> {
-    let neighbors = world.topology(peer).map(Topology::neighbors).unwrap_or_default();
-    neighbors.into_iter().filter(|neighbor| neighbor.role == role).map(|neighbor| neighbor.peer).collect()
-}
+use crate::support::*;
 
 /// How many leaf sets are not what they should be.
 fn count_wrong(world: &World<Pastry>, config: &Config) -> usize {
@@ -62,22 +29,9 @@ fn count_wrong(world: &World<Pastry>, config: &Config) -> usize {
     world.peers().filter(is_wrong).count()
 }
 
-fn look_up(world: &mut World<Pastry>, config: &Config, count: usize) -> report::Lookups {
-    let plan = Lookups { count, every: Duration::from_millis(5), ..Lookups::default() };
-    let lookups = workload::lookups(world, &Terms::default().name, &plan, workload::owner_of::<Pastry>(config));
-    println!("{lookups:?}");
-    lookups
-}
-
-fn assert_all_right(world: &mut World<Pastry>, config: &Config, count: usize) -> report::Lookups {
-    let lookups = look_up(world, config, count);
-    assert_eq!((lookups.ok, lookups.consistent), (count, Some(count)));
-    lookups
-}
-
 #[test]
 fn two_nodes_are_each_others_leaf_set() {
-    let (config, mut world) = (Config::default(), world(1));
+    let (config, mut world) = (Config::default(), world::<Pastry>(1));
     grow(&mut world, &config, 2, Duration::from_secs(10));
     assert_eq!(count_wrong(&world, &config), 0);
     assert_all_right(&mut world, &config, 50);
@@ -85,11 +39,9 @@ fn two_nodes_are_each_others_leaf_set() {
 
 #[test]
 fn a_hundred_join_one_by_one_with_right_leaf_sets_after_each() {
-    let (config, mut world) = (Config::default(), world(2));
+    let (config, mut world) = (Config::default(), world::<Pastry>(2));
     for number in 0..100 {
-        let peer = add(&mut world, &config);
-        let seeds: Vec<Peer> = (number > 0).then_some(Peer(number / 2)).into_iter().collect();
-        world.join(peer, &seeds);
+        let peer = join_next(&mut world, &config, number);
         world.run_for(Duration::from_secs(20));
         assert!(is_member(&world, peer), "{peer:?} has not joined: {:?}", world.topology(peer));
         assert_eq!(count_wrong(&world, &config), 0, "after {number}");
@@ -99,12 +51,9 @@ fn a_hundred_join_one_by_one_with_right_leaf_sets_after_each() {
 
 #[test]
 fn a_crowd_that_joins_at_once_through_one_seed_finds_its_places() {
-    let (config, mut world) = (Config::default(), world(3));
+    let (config, mut world) = (Config::default(), world::<Pastry>(3));
     grow(&mut world, &config, 1, Duration::from_secs(1));
-    for _ in 0..200 {
-        let peer = add(&mut world, &config);
-        world.join(peer, &[Peer(0)]);
-    }
+    crowd(&mut world, &Terms::default(), &config, 200, Peer(0));
     world.run_for(Duration::from_secs(180));
     assert!(world.peers().all(|peer| is_member(&world, peer)));
     assert_eq!(count_wrong(&world, &config), 0);
@@ -113,12 +62,12 @@ fn a_crowd_that_joins_at_once_through_one_seed_finds_its_places() {
 
 #[test]
 fn tables_that_grew_are_near_and_routes_hardly_longer_than_the_straight_way() {
-    let (config, mut world) = (Config::default(), on_a_plane(4));
+    let (config, mut world) = (Config::default(), on_a_plane::<Pastry>(4));
     grow(&mut world, &config, 300, Duration::from_secs(4));
     world.run_for(Duration::from_secs(Pastry::claims(&config, 300).quiet));
     assert_eq!(count_wrong(&world, &config), 0);
     assert_all_right(&mut world, &config, 500);
-    let mut far = on_a_plane(4);
+    let mut far = on_a_plane::<Pastry>(4);
     let without = Config { proximity: Proximity::None, ..config };
     grow(&mut far, &without, 300, Duration::from_secs(1));
     let (near, far) = (stretch(&world), stretch(&far));
@@ -151,12 +100,10 @@ fn stretch(world: &World<Pastry>) -> f64 {
 
 #[test]
 fn a_fifth_crashes_at_once_and_leaf_sets_and_tables_heal() {
-    let (config, mut world) = (Config::default(), world(5));
-    let peers = world.ideal(&Terms::default(), &config, 500).expect("Pastry knows its ideal tables");
+    let config = Config::default();
+    let (mut world, peers) = settled::<Pastry>(5, &config, 500);
     world.run_for(Duration::from_secs(30));
-    for &peer in peers.iter().step_by(5) {
-        world.crash(peer);
-    }
+    crash_a_fifth(&mut world, &peers);
     world.run_for(Duration::from_secs(Pastry::claims(&config, 500).quiet));
     assert_eq!(count_wrong(&world, &config), 0);
     assert_all_right(&mut world, &config, 1000);
@@ -164,13 +111,10 @@ fn a_fifth_crashes_at_once_and_leaf_sets_and_tables_heal() {
 
 #[test]
 fn a_fifth_leaves_in_good_order_and_keys_are_found_all_the_while() {
-    let (config, mut world) = (Config::default(), world(6));
-    let peers = world.ideal(&Terms::default(), &config, 200).expect("Pastry knows its ideal tables");
+    let config = Config::default();
+    let (mut world, peers) = settled::<Pastry>(6, &config, 200);
     world.run_for(Duration::from_secs(60));
-    for &peer in peers.iter().step_by(5) {
-        world.leave(peer);
-        world.run_for(Duration::from_secs(2));
-    }
+    leave_a_fifth(&mut world, &peers, Duration::from_secs(2));
     assert_all_right(&mut world, &config, 1000);
     world.run_for(Duration::from_secs(Pastry::claims(&config, 200).quiet));
     assert_eq!(count_wrong(&world, &config), 0);
@@ -178,7 +122,7 @@ fn a_fifth_leaves_in_good_order_and_keys_are_found_all_the_while() {
 
 #[test]
 fn a_node_whose_line_was_cut_finds_back() {
-    let (config, mut world) = (Config::default(), world(7));
+    let (config, mut world) = (Config::default(), world::<Pastry>(7));
     grow(&mut world, &config, 30, Duration::from_secs(10));
     world.partition(&[Peer(3)]);
     world.run_for(Duration::from_secs(300));
@@ -190,24 +134,20 @@ fn a_node_whose_line_was_cut_finds_back() {
 
 #[test]
 fn keys_are_found_while_peers_come_and_crash_all_the_time() {
-    let (config, mut world) = (Config::default(), world(8));
-    let mut alive = world.ideal(&Terms::default(), &config, 300).expect("Pastry knows its ideal tables");
+    let config = Config::default();
+    let (mut world, mut alive) = settled::<Pastry>(8, &config, 300);
     let (mut asked, mut right) = (0, 0);
     // A peer lives for ten minutes on average.
     for round in 0..300_usize {
-        let newcomer = add(&mut world, &config);
-        world.join(newcomer, &[1, 2, 3].map(|step| alive[(round * 13 + step) % alive.len()]));
-        world.crash(alive.swap_remove(round * 7919 % alive.len()));
-        alive.push(newcomer);
+        replace(&mut world, &config, &mut alive, round);
         world.run_for(Duration::from_secs(2));
-        let asker = *alive.iter().cycle().skip(round * 31).find(|&&peer| is_member(&world, peer)).expect("a member");
+        let asker = a_member(&world, &alive, round * 31);
         let key = Key::of(&(round as u64).to_le_bytes());
         let ticket = world.lookup(asker, key, 1);
-        let members = world.peers().filter(|&peer| is_member(&world, peer)).map(|peer| world.guid(peer)).collect();
+        let census = members(&world);
         world.run_until(Duration::from_secs(30), |world| world.ended(asker, ticket).is_some());
         asked += 1;
-        let census = polymorph_core::topology::model::Census::new(Terms::default().name.id(), members);
-        let owner = Pastry::owner(&config, &census, &Target::Key(key));
+        let owner = owner::<Pastry>(&config, &census, key);
         if let Some(polymorph_core::engine::Outcome::Found { owner: found, .. }) =
             world.take_ended(asker, ticket).map(|ended| ended.outcome)
         {
@@ -224,8 +164,8 @@ fn keys_are_found_while_peers_come_and_crash_all_the_time() {
 #[test]
 fn random_hops_take_other_ways_and_end_at_the_same_owner() {
     let hops = |random: f64| {
-        let (config, mut world) = (Config { random, ..Config::default() }, world(9));
-        world.ideal(&Terms::default(), &config, 1000).expect("Pastry knows its ideal tables");
+        let (config, mut world) = (Config { random, ..Config::default() }, world::<Pastry>(9));
+        world.ideal(&Terms::default(), &config, 1000).expect("it knows its ideal tables");
         assert_all_right(&mut world, &config, 1000).hops.expect("some ended").mean
     };
     let (plain, random) = (hops(0.0), hops(0.5));
@@ -235,12 +175,5 @@ fn random_hops_take_other_ways_and_end_at_the_same_owner() {
 
 #[test]
 fn the_same_seed_goes_the_same_way() {
-    let run = || {
-        let (config, mut world) = (Config::default(), on_a_plane(10));
-        grow(&mut world, &config, 40, Duration::from_millis(700));
-        world.crash(Peer(7));
-        world.run_for(Duration::from_secs(90));
-        world.trace_hash()
-    };
-    assert_eq!(run(), run());
+    assert_goes_the_same_way(|| on_a_plane::<Pastry>(10), &Config::default());
 }

@@ -1,92 +1,28 @@
-//! What a peer may say to a ring without harm: each topology alone, against a host that only writes down what it wants.
+//! What a peer may say to a ring without harm.
 
 use bytes::Bytes;
-use polymorph_core::overlay::{Admission, OverlayName, Place};
-use polymorph_core::topology::context::{Action, Busy, Context, Host, Rng};
-use polymorph_core::topology::event::{Event, Facts, Ticket, Via};
+use polymorph_core::topology::Topology;
+use polymorph_core::topology::context::{Action, Context};
+use polymorph_core::topology::event::{Event, Ticket, Via};
 use polymorph_core::topology::model::{Census, Model};
 use polymorph_core::topology::question::{Lane, Query, Route, Target};
-use polymorph_core::topology::{Below, Topology};
-use polymorph_core::{Guid, Key, Time};
+use polymorph_core::{Guid, Key};
 use polymorph_topologies::ring::{one_hop, pastry, symphony, tapestry};
-use rand_core::SeedableRng;
 
-/// A host that writes down what is wanted of it.
-struct Paper<T: Topology> {
-    place: Place,
-    rng: Rng,
-    tickets: u64,
-    done: Vec<Action<T>>,
-}
-
-fn guid(number: u16) -> Guid {
-    let mut bytes = [0; 32];
-    bytes[..2].copy_from_slice(&number.to_be_bytes());
-    Guid(bytes)
-}
-
-impl<T: Topology> Host<T> for Paper<T> {
-    fn place(&self) -> Place {
-        self.place
-    }
-    fn now(&self) -> Time {
-        Time::from_secs(100)
-    }
-    fn rng(&mut self) -> &mut Rng {
-        &mut self.rng
-    }
-    fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets)
-    }
-    fn act(&mut self, _: Lane, action: Action<T>) -> Result<(), Busy> {
-        self.done.push(action);
-        Ok(())
-    }
-    fn linked(&self, _: &Guid) -> bool {
-        true
-    }
-    fn facts(&self, _: &Guid) -> Facts {
-        Facts::default()
-    }
-    fn below(&self) -> Option<&dyn Below> {
-        None
-    }
-}
+use crate::paper::*;
 
 /// Node 0 of an overlay of forty, with ideal tables.
 fn member<T: Model>() -> (T, Paper<T>) {
-    let overlay = OverlayName::new("hostile", Admission::Open).expect("a good name").id();
-    let place = Place { overlay, me: guid(0) };
-    let config = T::Config::default();
-    let census = Census::new(overlay, (0..40).map(guid).collect());
-    let mut node = T::new(&config, place);
+    let (config, paper) = (T::Config::default(), Paper::new(guid(0)));
+    let census = Census::new(paper.place.overlay, (0..40).map(guid).collect());
+    let mut node = T::new(&config, paper.place);
     assert!(node.ideal(&config, &census));
-    (node, Paper { place, rng: Rng::seed_from_u64(1), tickets: 0, done: Vec::new() })
-}
-
-/// What a topology wants when it is told something.
-fn say<T: Topology>(node: &mut T, paper: &mut Paper<T>, from: u16, message: T::Message) -> Vec<Action<T>> {
-    let event = Event::Message { from: guid(from), message, payload: Bytes::new(), via: Via::Direct };
-    node.handle(event, &mut Context::new(paper, Lane::default()));
-    core::mem::take(&mut paper.done)
-}
-
-/// The same as an answer to its last question.
-fn answer<T: Topology>(node: &mut T, paper: &mut Paper<T>, from: u16, message: T::Message) -> Vec<Action<T>> {
-    let event = Event::Reply { ticket: Ticket(paper.tickets), from: guid(from), message, payload: Bytes::new() };
-    node.handle(event, &mut Context::new(paper, Lane::default()));
-    core::mem::take(&mut paper.done)
+    (node, paper)
 }
 
 fn calls<T: Topology>(actions: &[Action<T>]) -> Vec<Guid> {
     let to = |action: &Action<T>| if let Action::Call { to, .. } = action { Some(*to) } else { None };
     actions.iter().filter_map(to).collect()
-}
-
-fn sends<T: Topology>(actions: Vec<Action<T>>) -> Vec<(Guid, T::Message)> {
-    let sent = |action| if let Action::Send { to, message, .. } = action { Some((to, message)) } else { None };
-    actions.into_iter().filter_map(sent).collect()
 }
 
 fn peers<T: Topology>(node: &T) -> Vec<Guid> {
@@ -104,12 +40,12 @@ fn pastry_takes_nobody_in_or_out_on_anothers_word() {
     let (mut node, mut paper) = member::<pastry::Pastry>();
     let before = peers(&node);
     let welcome = pastry::Message::Welcome { pass: 7, path: crowd(), leafs: crowd() };
-    assert!(say(&mut node, &mut paper, 1, welcome).is_empty(), "it did not ask to be welcomed");
+    assert!(paper.say(&mut node, guid(1), welcome).is_empty(), "it did not ask to be welcomed");
     let silent = before[0];
-    let asked = calls(&say(&mut node, &mut paper, 1, pastry::Message::Silent(silent)));
+    let asked = calls(&paper.say(&mut node, guid(1), pastry::Message::Silent(silent)));
     assert_eq!((asked, peers(&node)), (vec![silent], before.clone()), "it is asked, and stays");
     // A leaf set of two thousand: whoever belongs there is asked, a few at a time, and nobody is in.
-    say(&mut node, &mut paper, 1, pastry::Message::Leaving(vec![]));
+    paper.say(&mut node, guid(1), pastry::Message::Leaving(vec![]));
     let (mut node, mut paper) = member::<pastry::Pastry>();
     node.handle(Event::Timer(pastry::Timer::Keepalive), &mut Context::new(&mut paper, Lane::default()));
     let next = calls(&core::mem::take(&mut paper.done))[0];
@@ -141,14 +77,14 @@ fn tapestry_tells_only_of_newcomers_it_is_the_root_of() {
         matches!(route.verdict, polymorph_core::topology::question::Verdict::Deliver { .. })
     };
     let stranger = (100..).find(|number| !is_root(&node, guid(*number))).expect("most are");
-    let told = sends(say(&mut node, &mut paper, stranger, tapestry::Message::Insert(tapestry::Slots::default())));
+    let told = sent(paper.say(&mut node, guid(stranger), tapestry::Message::Insert(tapestry::Slots::default())));
     assert!(matches!(told[..], [(to, tapestry::Message::NotRoot)] if to == guid(stranger)));
     let own = (100..).find(|number| is_root(&node, guid(*number))).expect("some are");
-    let told = sends(say(&mut node, &mut paper, own, tapestry::Message::Insert(tapestry::Slots::default())));
+    let told = sent(paper.say(&mut node, guid(own), tapestry::Message::Insert(tapestry::Slots::default())));
     assert!(told.iter().any(|(_, message)| matches!(message, tapestry::Message::Reached)));
     let news =
         tapestry::News { id: 1, newcomer: guid(600), level: 0, patience: 255, holes: tapestry::Slots::default() };
-    assert!(say(&mut node, &mut paper, 1, tapestry::Message::Multicast(news)).is_empty(), "not to everybody");
+    assert!(paper.say(&mut node, guid(1), tapestry::Message::Multicast(news)).is_empty(), "not to everybody");
 }
 
 #[test]
@@ -162,16 +98,16 @@ fn tapestry_keeps_a_bounded_number_of_newcomers_and_pointers() {
             patience: 10,
             holes: tapestry::Slots::default(),
         };
-        say(&mut node, &mut paper, 1, tapestry::Message::Multicast(news));
+        paper.say(&mut node, guid(1), tapestry::Message::Multicast(news));
     }
     let entries = peers(&node).len();
     assert!(entries <= 40 + 256, "{entries} entries");
     // Whoever names itself as the server of everything is believed until asked, and bounded.
     for page in 0..4000_u32 {
         let pointers = (0..64).map(|at| (Key::of(&(64 * page + at).to_le_bytes()), guid(1), u32::MAX)).collect();
-        say(&mut node, &mut paper, 1, tapestry::Message::Place(pointers));
+        paper.say(&mut node, guid(1), tapestry::Message::Place(pointers));
     }
-    let asked = calls(&say(&mut node, &mut paper, 1, tapestry::Message::Filled(crowd())));
+    let asked = calls(&paper.say(&mut node, guid(1), tapestry::Message::Filled(crowd())));
     assert!(asked.len() <= 24, "{} asked at once", asked.len());
 }
 
@@ -180,9 +116,9 @@ fn an_answer_nobody_waits_for_changes_nothing() {
     let (mut node, mut paper) = member::<tapestry::Tapestry>();
     let before = peers(&node);
     let servers = tapestry::Message::Servers { id: 9, servers: crowd(), last: true };
-    assert!(say(&mut node, &mut paper, 1, servers).is_empty());
-    assert!(say(&mut node, &mut paper, 1, tapestry::Message::Inserted).is_empty());
-    assert!(answer(&mut node, &mut paper, 1, tapestry::Message::Peers(crowd())).is_empty());
+    assert!(paper.say(&mut node, guid(1), servers).is_empty());
+    assert!(paper.say(&mut node, guid(1), tapestry::Message::Inserted).is_empty());
+    assert!(paper.answer(&mut node, guid(1), tapestry::Message::Peers(crowd())).is_empty());
     assert_eq!(peers(&node), before);
 }
 
@@ -190,10 +126,10 @@ fn an_answer_nobody_waits_for_changes_nothing() {
 fn symphony_takes_no_more_links_than_it_should_and_looks_at_no_strangers() {
     let (mut node, mut paper) = member::<symphony::Symphony>();
     for message in [symphony::Message::Linked(crowd()), symphony::Message::Unlinked, symphony::Message::Link] {
-        assert!(say(&mut node, &mut paper, 70, message).is_empty(), "these are questions");
+        assert!(paper.say(&mut node, guid(70), message).is_empty(), "these are questions");
     }
     let before = peers(&node);
-    answer(&mut node, &mut paper, 70, symphony::Message::Linked(crowd()));
+    paper.answer(&mut node, guid(70), symphony::Message::Linked(crowd()));
     assert_eq!(peers(&node), before, "nobody asked for that link");
 }
 
@@ -206,7 +142,7 @@ fn one_hop_says_that_it_is_there_when_it_is_said_to_be_gone() {
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     });
     let events = one_hop::Events { ttl: 255, joined: crowd(), left: went.take(1).collect(), digest: 0 };
-    say(&mut node, &mut paper, 1, one_hop::Message::Events(events));
+    paper.say(&mut node, guid(1), one_hop::Message::Events(events));
     assert_eq!(peers(&node), before, "events are calls, and nothing else is heard");
     assert_eq!(node.addresses().len(), 1);
 }

@@ -7,36 +7,13 @@ use polymorph_core::engine::settings::{Lookup, Overlay};
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::Model;
 use polymorph_core::{Guid, Key};
-use polymorph_sim::workload::{self, Lookups};
-use polymorph_sim::{Options, Peer, Terms, World};
+use polymorph_sim::{Peer, Terms, World};
 use polymorph_topologies::ring::kademlia::{Config, Kademlia};
 
-fn world(seed: u64) -> World<Kademlia> {
-    println!("seed {seed}");
-    World::new(Options::seeded(seed))
-}
+use crate::support::*;
 
 fn terms(lookup: Lookup) -> Terms {
     Terms { settings: Overlay { lookup, ..Overlay::default() }, ..Terms::default() }
-}
-
-/// Lets peers join one after the other, each through somebody from before.
-fn grow(world: &mut World<Kademlia>, config: &Config, peers: usize, every: Duration) {
-    for number in 0..peers {
-        let terms = terms(Lookup::Iterative);
-        let peer = world.add(&terms, |place| Kademlia::new(config, place)).expect("it is taken");
-        let seeds: Vec<Peer> = (number > 0).then(|| Peer((number * 7919 % number.max(1)) as u32)).into_iter().collect();
-        world.join(peer, &seeds);
-        world.run_for(every);
-    }
-}
-
-fn assert_all_right(world: &mut World<Kademlia>, config: &Config, count: usize) -> f64 {
-    let plan = Lookups { count, every: Duration::from_millis(20), ..Lookups::default() };
-    let lookups = workload::lookups(world, &Terms::default().name, &plan, workload::owner_of::<Kademlia>(config));
-    println!("{lookups:?}");
-    assert_eq!((lookups.ok, lookups.consistent), (count, Some(count)));
-    lookups.hops.expect("some ended").mean
 }
 
 /// Asks for the k nearest to random keys; they must be the k nearest there are.
@@ -60,7 +37,7 @@ fn assert_exact_sets(world: &mut World<Kademlia>, config: &Config, count: usize)
 
 #[test]
 fn ideal_tables_find_the_nearest_with_about_one_question_for_each() {
-    let (config, mut world) = (Config::default(), world(1));
+    let (config, mut world) = (Config::default(), world::<Kademlia>(1));
     world.ideal(&terms(Lookup::Iterative), &config, 1000).expect("Kademlia knows its ideal tables");
     let before = *world.traffic();
     let count = 500;
@@ -74,8 +51,8 @@ fn ideal_tables_find_the_nearest_with_about_one_question_for_each() {
 
 #[test]
 fn two_hundred_join_one_by_one_and_find_exactly_the_nearest() {
-    let (config, mut world) = (Config::default(), world(2));
-    grow(&mut world, &config, 200, Duration::from_secs(2));
+    let (config, mut world) = (Config::default(), world::<Kademlia>(2));
+    grow_on(&mut world, &terms(Lookup::Iterative), &config, 200, Duration::from_secs(2));
     world.run_for(Duration::from_secs(30));
     assert_all_right(&mut world, &config, 500);
     assert_exact_sets(&mut world, &config, 50);
@@ -83,25 +60,20 @@ fn two_hundred_join_one_by_one_and_find_exactly_the_nearest() {
 
 #[test]
 fn a_crowd_that_joins_at_once_through_one_seed_finds_its_way() {
-    let (config, mut world) = (Config::default(), world(3));
-    grow(&mut world, &config, 1, Duration::ZERO);
-    for _ in 0..150 {
-        let peer = world.add(&terms(Lookup::Iterative), |place| Kademlia::new(&config, place)).expect("it is taken");
-        world.join(peer, &[Peer(0)]);
-    }
+    let (config, mut world) = (Config::default(), world::<Kademlia>(3));
+    grow_on(&mut world, &terms(Lookup::Iterative), &config, 1, Duration::ZERO);
+    crowd(&mut world, &terms(Lookup::Iterative), &config, 150, Peer(0));
     world.run_for(Duration::from_secs(300));
-    assert!(world.peers().all(|peer| !world.topology(peer).expect("alive").addresses().is_empty()));
+    assert!(world.peers().all(|peer| is_member(&world, peer)));
     assert_all_right(&mut world, &config, 300);
 }
 
 #[test]
 fn lookups_go_round_a_fifth_that_crashed_and_the_dead_are_forgotten() {
     let config = Config { refresh: Duration::from_secs(600), ..Config::default() };
-    let mut world = world(4);
+    let mut world = world::<Kademlia>(4);
     let peers = world.ideal(&terms(Lookup::Iterative), &config, 400).expect("Kademlia knows its ideal tables");
-    for &peer in peers.iter().step_by(5) {
-        world.crash(peer);
-    }
+    crash_a_fifth(&mut world, &peers);
     assert_all_right(&mut world, &config, 300);
     world.run_for(Duration::from_secs(Kademlia::claims(&config, 400).quiet));
     let entries = |peer: &Peer| world.topology(*peer).map(Topology::neighbors).unwrap_or_default();
@@ -113,15 +85,15 @@ fn lookups_go_round_a_fifth_that_crashed_and_the_dead_are_forgotten() {
 
 #[test]
 fn a_recursive_lookup_comes_nearer_with_every_hop() {
-    let (config, mut world) = (Config::default(), world(5));
+    let (config, mut world) = (Config::default(), world::<Kademlia>(5));
     world.ideal(&terms(Lookup::Recursive), &config, 1000).expect("Kademlia knows its ideal tables");
-    let hops = assert_all_right(&mut world, &config, 1000);
+    let hops = assert_all_right(&mut world, &config, 1000).hops.expect("some ended").mean;
     assert!(hops < 3.0, "{hops} hops");
 }
 
 #[test]
 fn a_node_whose_line_was_cut_finds_back_through_those_it_lost() {
-    let (config, mut world) = (Config::default(), world(6));
+    let (config, mut world) = (Config::default(), world::<Kademlia>(6));
     let peers = world.ideal(&terms(Lookup::Iterative), &config, 30).expect("Kademlia knows its ideal tables");
     world.partition(&[peers[0]]);
     // It tries everybody in vain, and forgets them one by one.
@@ -137,8 +109,8 @@ fn a_node_whose_line_was_cut_finds_back_through_those_it_lost() {
 
 #[test]
 fn a_wire_that_breaks_does_not_cost_a_peer_its_place() {
-    let (config, mut world) = (Config::default(), world(8));
-    grow(&mut world, &config, 20, Duration::from_secs(2));
+    let (config, mut world) = (Config::default(), world::<Kademlia>(8));
+    grow_on(&mut world, &terms(Lookup::Iterative), &config, 20, Duration::from_secs(2));
     let known = |world: &World<Kademlia>, peer| world.topology(peer).expect("alive").neighbors().len();
     let before = known(&world, Peer(3));
     let linked: Vec<Peer> = world.peers().filter(|&peer| peer != Peer(3)).collect();
@@ -149,12 +121,5 @@ fn a_wire_that_breaks_does_not_cost_a_peer_its_place() {
 
 #[test]
 fn the_same_seed_goes_the_same_way() {
-    let run = || {
-        let (config, mut world) = (Config::default(), world(7));
-        grow(&mut world, &config, 40, Duration::from_millis(300));
-        world.crash(Peer(7));
-        world.run_for(Duration::from_secs(60));
-        world.trace_hash()
-    };
-    assert_eq!(run(), run());
+    assert_goes_the_same_way(|| world::<Kademlia>(7), &Config::default());
 }

@@ -1,7 +1,5 @@
 //! What attackers do to topologies that were written without a thought of them.
 
-#![cfg(all(feature = "chord", feature = "kademlia", feature = "hyparview-plumtree"))]
-
 use core::time::Duration;
 
 use polymorph_core::engine::settings::{Lookup, Overlay};

@@ -1,114 +1,22 @@
-//! What a peer may say to a topology without harm: each topology alone, against a host that only writes down what it
-//! wants.
+//! What a peer may say to a tree or a mesh without harm.
 
-#![cfg(all(feature = "polyring", feature = "hyparview-plumtree"))]
-
-use bytes::Bytes;
 use core::time::Duration;
-use polymorph_core::overlay::{Admission, OverlayName, Place};
-use polymorph_core::topology::Below;
-use polymorph_core::topology::context::{Action, Busy, Context, Host, Rng};
-use polymorph_core::topology::event::{Change, Event, Facts, Ticket, Via};
+use polymorph_core::topology::context::Action;
+use polymorph_core::topology::event::{Change, Event};
 use polymorph_core::topology::model::{Census, Model};
-use polymorph_core::topology::question::{CopyId, Hold, Lane, Neighbor, Role, Route};
-use polymorph_core::{Guid, Key, Time, Topology};
+use polymorph_core::topology::question::CopyId;
+use polymorph_core::{Guid, Topology};
 use polymorph_topologies::hybrid::polyring::{self, Path, Polyring};
 use polymorph_topologies::mesh::hyparview::{self, HyParView};
 use polymorph_topologies::mesh::plumtree::{self, Plumtree};
-use rand_core::SeedableRng;
 
-/// A host that writes down what is wanted of it.
-struct Paper<T: Topology> {
-    place: Place,
-    now: Time,
-    rng: Rng,
-    tickets: u64,
-    done: Vec<Action<T>>,
-    ground: Ground,
-}
-
-/// An overlay below with these neighbors.
-struct Ground(Vec<Guid>);
-
-impl Below for Ground {
-    fn neighbors(&self) -> Vec<Neighbor> {
-        self.0.iter().map(|&peer| Neighbor { peer, role: Role::Active, hold: Hold::Required }).collect()
-    }
-    fn route(&self, _: Key, _: usize) -> Route {
-        Route::default()
-    }
-}
-
-fn guid(number: u16) -> Guid {
-    let mut bytes = [0; 32];
-    bytes[..2].copy_from_slice(&number.to_be_bytes());
-    Guid(bytes)
-}
-
-impl<T: Topology> Paper<T> {
-    fn new(me: Guid) -> Self {
-        let overlay = OverlayName::new("hostile", Admission::Open).expect("a good name").id();
-        let place = Place { overlay, me };
-        let (rng, ground) = (Rng::seed_from_u64(1), Ground(Vec::new()));
-        Self { place, now: Time::from_secs(100), rng, tickets: 0, done: Vec::new(), ground }
-    }
-
-    /// Tells the topology something; what it wants thereupon.
-    fn tell(&mut self, topology: &mut T, event: Event<T>) -> Vec<Action<T>> {
-        topology.handle(event, &mut Context::new(self, Lane::default()));
-        core::mem::take(&mut self.done)
-    }
-
-    fn say(&mut self, topology: &mut T, from: Guid, message: T::Message) -> Vec<Action<T>> {
-        self.tell(topology, Event::Message { from, message, payload: Bytes::new(), via: Via::Direct })
-    }
-
-    /// Answers the last call.
-    fn answer(&mut self, topology: &mut T, from: Guid, message: T::Message) -> Vec<Action<T>> {
-        let ticket = Ticket(self.tickets);
-        self.tell(topology, Event::Reply { ticket, from, message, payload: Bytes::new() })
-    }
-}
-
-impl<T: Topology> Host<T> for Paper<T> {
-    fn place(&self) -> Place {
-        self.place
-    }
-    fn now(&self) -> Time {
-        self.now
-    }
-    fn rng(&mut self) -> &mut Rng {
-        &mut self.rng
-    }
-    fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets)
-    }
-    fn act(&mut self, _: Lane, action: Action<T>) -> Result<(), Busy> {
-        self.done.push(action);
-        Ok(())
-    }
-    fn linked(&self, _: &Guid) -> bool {
-        true
-    }
-    fn facts(&self, _: &Guid) -> Facts {
-        Facts::default()
-    }
-    fn below(&self) -> Option<&dyn Below> {
-        Some(&self.ground)
-    }
-}
+use crate::paper::*;
 
 fn blamed<T: Topology>(actions: &[Action<T>]) -> Vec<Guid> {
     actions
         .iter()
         .filter_map(|action| if let Action::Blame { peer, .. } = action { Some(*peer) } else { None })
         .collect()
-}
-
-fn sent<T: Topology>(actions: Vec<Action<T>>) -> Vec<(Guid, T::Message)> {
-    let message = |action| if let Action::Send { to, message, .. } = action { Some((to, message)) } else { None };
-    actions.into_iter().filter_map(message).collect()
 }
 
 /// Number `me` of 39 peers in rings of three: 0 to 2 in the center, 3 to 11 around them, the rest further out.

@@ -4,47 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use polymorph_core::engine::Outcome;
-use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::{Census, Model};
-use polymorph_core::topology::question::{Role, Target};
+use polymorph_core::topology::question::Role;
 use polymorph_core::{Guid, Key};
-use polymorph_sim::workload::{self, Lookups};
 use polymorph_sim::{Options, Peer, Terms, World};
 use polymorph_topologies::ring::chord::{Chord, Config};
 
-fn world(seed: u64) -> World<Chord> {
-    println!("seed {seed}");
-    World::new(Options::seeded(seed))
-}
-
-fn add(world: &mut World<Chord>, config: &Config) -> Peer {
-    world.add(&Terms::default(), |place| Chord::new(config, place)).expect("it is taken")
-}
-
-/// Lets peers join one after the other, each through somebody drawn from those before.
-fn grow(world: &mut World<Chord>, config: &Config, peers: usize, every: Duration) {
-    for number in 0..peers {
-        let peer = add(world, config);
-        let seeds: Vec<Peer> = (number > 0).then(|| Peer((number * 7919 % number.max(1)) as u32)).into_iter().collect();
-        world.join(peer, &seeds);
-        world.run_for(every);
-    }
-}
-
-fn with_role(world: &World<Chord>, peer: Peer, role: Role) -> Vec<Guid> {
-    let neighbors = world.topology(peer).map(Topology::neighbors).unwrap_or_default();
-    neighbors.into_iter().filter(|neighbor| neighbor.role == role).map(|neighbor| neighbor.peer).collect()
-}
-
-/// Everybody on the ring; those who are still looking for their place are not.
-fn members(world: &World<Chord>) -> Census {
-    let members = world.peers().filter(|&peer| is_member(world, peer)).map(|peer| world.guid(peer)).collect();
-    Census::new(Terms::default().name.id(), members)
-}
-
-fn is_member(world: &World<Chord>, peer: Peer) -> bool {
-    world.topology(peer).is_some_and(|chord| !chord.addresses().is_empty())
-}
+use crate::support::*;
 
 /// Zave's invariants (2017, §4): from every member, following first live successors, one comes to one and the same
 /// ring, and that ring is in the order of positions.
@@ -90,21 +56,9 @@ fn is_right(world: &World<Chord>, census: &Census, peer: Peer, successors: usize
         && with_role(world, peer, Role::Predecessor) == around.last().copied().into_iter().collect::<Vec<_>>()
 }
 
-fn look_up(world: &mut World<Chord>, config: &Config, count: usize) -> polymorph_sim::report::Lookups {
-    let plan = Lookups { count, every: Duration::from_millis(5), ..Lookups::default() };
-    let lookups = workload::lookups(world, &Terms::default().name, &plan, workload::owner_of::<Chord>(config));
-    println!("{lookups:?}");
-    lookups
-}
-
-fn assert_all_right(world: &mut World<Chord>, config: &Config, count: usize) {
-    let lookups = look_up(world, config, count);
-    assert_eq!((lookups.ok, lookups.consistent), (count, Some(count)));
-}
-
 #[test]
 fn two_nodes_are_each_others_successor_and_predecessor() {
-    let (config, mut world) = (Config::default(), world(1));
+    let (config, mut world) = (Config::default(), world::<Chord>(1));
     grow(&mut world, &config, 2, Duration::from_secs(2));
     assert_eq!(count_wrong(&world, &config), 0);
     assert_all_right(&mut world, &config, 50);
@@ -112,11 +66,9 @@ fn two_nodes_are_each_others_successor_and_predecessor() {
 
 #[test]
 fn sixty_four_join_one_by_one_and_stand_in_a_ring_after_each() {
-    let (config, mut world) = (Config::default(), world(2));
+    let (config, mut world) = (Config::default(), world::<Chord>(2));
     for number in 0..64 {
-        let peer = add(&mut world, &config);
-        let seeds: Vec<Peer> = (number > 0).then_some(Peer(number / 2)).into_iter().collect();
-        world.join(peer, &seeds);
+        let peer = join_next(&mut world, &config, number);
         world.run_for(Duration::from_secs(3));
         assert!(is_member(&world, peer), "{peer:?} has not joined");
         check_invariants(&world);
@@ -130,8 +82,8 @@ fn sixty_four_join_one_by_one_and_stand_in_a_ring_after_each() {
 fn zaves_invariants_hold_after_every_event() {
     // Her proof asks for a base of r + 1 members who stay; here r is 3, and everybody else comes, crashes and leaves.
     let config = Config { successors: 3, stabilize: Duration::from_secs(5), ..Config::default() };
-    let mut world = world(12);
-    let base = world.ideal(&Terms::default(), &config, 4).expect("Chord knows its ideal tables");
+    let mut world = world::<Chord>(12);
+    let base = world.ideal(&Terms::default(), &config, 4).expect("it knows its ideal tables");
     let mut others: Vec<Peer> = Vec::new();
     let mut events = 0;
     for round in 0..120_usize {
@@ -155,7 +107,7 @@ fn zaves_invariants_hold_after_every_event() {
 
 #[test]
 fn a_thousand_join_one_by_one_and_find_every_key_with_half_of_log_n_hops() {
-    let (config, mut world) = (Config::default(), world(3));
+    let (config, mut world) = (Config::default(), world::<Chord>(3));
     grow(&mut world, &config, 1024, Duration::from_millis(200));
     world.run_for(Duration::from_secs(Chord::claims(&config, 1024).quiet));
     check_invariants(&world);
@@ -168,13 +120,9 @@ fn a_thousand_join_one_by_one_and_find_every_key_with_half_of_log_n_hops() {
 
 #[test]
 fn a_crowd_that_joins_at_once_through_one_seed_becomes_one_ring() {
-    let (config, mut world) = (Config::default(), world(4));
-    let first = add(&mut world, &config);
-    world.join(first, &[]);
-    for _ in 0..200 {
-        let peer = add(&mut world, &config);
-        world.join(peer, &[first]);
-    }
+    let (config, mut world) = (Config::default(), world::<Chord>(4));
+    grow(&mut world, &config, 1, Duration::ZERO);
+    crowd(&mut world, &Terms::default(), &config, 200, Peer(0));
     world.run_for(Duration::from_secs(120));
     check_invariants(&world);
     world.run_for(Duration::from_secs(300));
@@ -184,12 +132,10 @@ fn a_crowd_that_joins_at_once_through_one_seed_becomes_one_ring() {
 
 #[test]
 fn a_fifth_crashes_at_once_and_the_ring_heals() {
-    let (config, mut world) = (Config::default(), world(5));
-    let peers = world.ideal(&Terms::default(), &config, 500).expect("Chord knows its ideal tables");
+    let config = Config::default();
+    let (mut world, peers) = settled::<Chord>(5, &config, 500);
     world.run_for(Duration::from_secs(30));
-    for &peer in peers.iter().step_by(5) {
-        world.crash(peer);
-    }
+    crash_a_fifth(&mut world, &peers);
     world.run_for(Duration::from_secs(Chord::claims(&config, 500).quiet));
     check_invariants(&world);
     assert_all_right(&mut world, &config, 1000);
@@ -199,8 +145,8 @@ fn a_fifth_crashes_at_once_and_the_ring_heals() {
 
 #[test]
 fn a_fifth_leaves_in_good_order_and_the_ring_is_whole_at_once() {
-    let (config, mut world) = (Config::default(), world(6));
-    let peers = world.ideal(&Terms::default(), &config, 200).expect("Chord knows its ideal tables");
+    let config = Config::default();
+    let (mut world, peers) = settled::<Chord>(6, &config, 200);
     world.run_for(Duration::from_secs(60));
     for &peer in peers.iter().step_by(5) {
         world.leave(peer);
@@ -213,8 +159,8 @@ fn a_fifth_leaves_in_good_order_and_the_ring_is_whole_at_once() {
 #[test]
 fn a_node_whose_whole_list_died_comes_back_over_its_fingers() {
     let config = Config { successors: 2, ..Config::default() };
-    let mut world = world(7);
-    let peers = world.ideal(&Terms::default(), &config, 100).expect("Chord knows its ideal tables");
+    let mut world = world::<Chord>(7);
+    let peers = world.ideal(&Terms::default(), &config, 100).expect("it knows its ideal tables");
     world.run_for(Duration::from_secs(60));
     let victims: Vec<Peer> =
         with_role(&world, peers[0], Role::Successor).iter().filter_map(|guid| world.peer(guid)).collect();
@@ -227,7 +173,7 @@ fn a_node_whose_whole_list_died_comes_back_over_its_fingers() {
 
 #[test]
 fn a_node_that_lost_everybody_owns_everything_until_a_seed_is_back() {
-    let (config, mut world) = (Config::default(), world(8));
+    let (config, mut world) = (Config::default(), world::<Chord>(8));
     grow(&mut world, &config, 2, Duration::from_secs(5));
     let (first, second) = (Peer(0), Peer(1));
     world.partition(&[first]);
@@ -241,18 +187,13 @@ fn a_node_that_lost_everybody_owns_everything_until_a_seed_is_back() {
 
 #[test]
 fn keys_are_found_while_peers_come_and_crash_all_the_time() {
-    let (config, mut world) = (Config::default(), world(10));
-    let mut alive = world.ideal(&Terms::default(), &config, 300).expect("Chord knows its ideal tables");
+    let config = Config::default();
+    let (mut world, mut alive) = settled::<Chord>(10, &config, 300);
     let (mut asked, mut answered, mut right) = (0, 0, 0);
     // A peer lives for five minutes on average: eight times the churn of the harshest row of ToN 2003, table III.
     for round in 0..300_usize {
-        let seed = alive[round * 13 % alive.len()];
-        let newcomer = add(&mut world, &config);
-        world.join(newcomer, &[seed]);
-        let victim = alive.swap_remove(round * 7919 % alive.len());
-        world.crash(victim);
-        alive.push(newcomer);
-        let asker = *alive.iter().cycle().skip(round * 31).find(|&&peer| is_member(&world, peer)).expect("a member");
+        replace(&mut world, &config, &mut alive, round);
+        let asker = a_member(&world, &alive, round * 31);
         let key = Key::of(&(round as u64).to_le_bytes());
         let before = members(&world);
         let ticket = world.lookup(asker, key, 1);
@@ -261,8 +202,8 @@ fn keys_are_found_while_peers_come_and_crash_all_the_time() {
         world.run_until(Duration::from_secs(30), |world| world.ended(asker, ticket).is_some());
         if let Some(Outcome::Found { owner, .. }) = world.take_ended(asker, ticket).map(|ended| ended.outcome) {
             answered += 1;
-            let owner_among = |census| Chord::owner(&config, census, &Target::Key(key));
-            right += usize::from([owner_among(&before), owner_among(&members(&world))].contains(&owner));
+            let owners = [before, members(&world)].map(|census| crate::support::owner::<Chord>(&config, &census, key));
+            right += usize::from(owners.contains(&owner));
         }
     }
     println!("{asked} asked, {answered} answered, {right} right");
@@ -276,7 +217,7 @@ fn wires_that_break_now_and_then_hurt_nobody() {
     println!("seed 11");
     let options = Options { wire_life: Some(Duration::from_secs(60)), ..Options::seeded(11) };
     let mut world: World<Chord> = World::new(options);
-    world.ideal(&Terms::default(), &config, 100).expect("Chord knows its ideal tables");
+    world.ideal(&Terms::default(), &config, 100).expect("it knows its ideal tables");
     world.run_for(Duration::from_secs(300));
     check_invariants(&world);
     assert_all_right(&mut world, &config, 500);
@@ -284,12 +225,5 @@ fn wires_that_break_now_and_then_hurt_nobody() {
 
 #[test]
 fn the_same_seed_goes_the_same_way() {
-    let run = || {
-        let (config, mut world) = (Config::default(), world(9));
-        grow(&mut world, &config, 50, Duration::from_millis(300));
-        world.crash(Peer(7));
-        world.run_for(Duration::from_secs(60));
-        world.trace_hash()
-    };
-    assert_eq!(run(), run());
+    assert_goes_the_same_way(|| world::<Chord>(9), &Config::default());
 }
