@@ -83,7 +83,7 @@ impl<T: Topology> Desk<'_, T> {
     /// The topology changed something: who keeps what may be other than it was.
     pub(in crate::engine) fn moved(&mut self, change: Change) {
         if let (Change::NeighborDown(peer), Some(records)) = (change, &mut self.state.records) {
-            records.kept.orphan(&peer);
+            records.kept.owner_gone(&peer);
         }
         self.unsettled();
     }

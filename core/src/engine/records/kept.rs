@@ -140,9 +140,9 @@ impl Kept {
     }
 
     /// A peer is gone: nobody sees to what it owned.
-    pub(super) fn orphan(&mut self, owner: &Guid) {
-        let orphans = self.shelves.values_mut().filter(|shelf| !shelf.led && shelf.told.first() == Some(owner));
-        orphans.for_each(|shelf| shelf.settled = Time::ZERO);
+    pub(super) fn owner_gone(&mut self, owner: &Guid) {
+        let left = self.shelves.values_mut().filter(|shelf| !shelf.led && shelf.told.first() == Some(owner));
+        left.for_each(|shelf| shelf.settled = Time::ZERO);
     }
 
     /// The next keys from here on, in order.

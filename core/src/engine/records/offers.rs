@@ -7,6 +7,7 @@ use crate::engine::calls::Waits;
 use crate::engine::desk::Desk;
 use crate::record::{Receipt, Record};
 use crate::topology::Topology;
+use crate::topology::context::Host as _;
 use crate::wire::frame::{Body, Calling, Holding};
 use crate::{Guid, Key, Time};
 
@@ -157,7 +158,11 @@ impl<T: Topology> Desk<'_, T> {
             let Some((true, set)) = self.replica_set(topology, key, replicas) else { continue };
             let told = self.state.records.as_mut().and_then(|records| Some(records.kept.shelf(&key)?.told.clone()));
             let told = told.unwrap_or_default();
-            for peer in set.into_iter().filter(|peer| !told.contains(peer)) {
+            for peer in set {
+                // Who is not linked is not reached any more.
+                if told.contains(&peer) || !self.linked(&peer) {
+                    continue;
+                }
                 for record in self.kept_within(&key, &mut room) {
                     self.state.metrics.handed_over += 1;
                     let body = Body::Store { id: 0, record: Box::new(record) };
