@@ -11,11 +11,11 @@ use bytes::{Bytes, BytesMut};
 use polymorph_core::contact::TransportAddress;
 use polymorph_core::engine::io::Class;
 use polymorph_core::overlay::Claim;
-use polymorph_core::record::Record;
+use polymorph_core::record::{Receipt, Record};
 use polymorph_core::topology::layer::Either;
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
 use polymorph_core::wire::frame::{
-    Answer, Body, Copied, Goodbye, Offer, Return, Routed, Shared, Status, Urgency, What,
+    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, Urgency, What,
 };
 use polymorph_core::wire::{self, Frame};
 use polymorph_core::{
@@ -156,11 +156,14 @@ fn bodies() -> Vec<(&'static str, Body<Toy>)> {
         "response": Body::Response { .. } => Body::Response { id: 300, status: Status::Failed },
         "notice": Body::Notice { .. } => Body::Notice { service: 0x8000_0001, urgency: Urgency::Timely },
         "store": Body::Store { .. } => Body::Store { id: 2, record: Box::new(record()) },
-        "stored": Body::Stored { .. } => Body::Stored { id: 2, kept: true },
+        "stored": Body::Stored { .. } => Body::Stored { id: 2, receipt: Receipt::Older },
         "fetch": Body::Fetch { .. } => Body::Fetch { id: 2, key: Key([4; 32]) },
         "fetched": Body::Fetched { .. } => Body::Fetched { id: 2, records: vec![record()] },
         "ping": Body::Ping { .. } => Body::Ping { id: 127 },
         "pong": Body::Pong { .. } => Body::Pong { id: 128 },
+        "holds": Body::Holds { .. } =>
+            Body::Holds { id: 3, calling: Calling::Lead, kept: vec![(Key([4; 32]), 1 << 40), (Key([5; 32]), 7)] },
+        "holding": Body::Holding { .. } => Body::Holding { id: 3, answers: vec![Holding::Differs, Holding::Same] },
     })
 }
 
@@ -199,6 +202,28 @@ fn small_enums(held: &mut Vectors) {
             "unreachable": Verdict::Unreachable => Verdict::Unreachable,
             "forward": Verdict::Forward => Verdict::Forward,
             "deliver": Verdict::Deliver { .. } => Verdict::Deliver { rank: 3 },
+        }),
+    );
+    held.each(
+        "receipt",
+        &every!(Receipt {
+            "kept": Receipt::Kept => Receipt::Kept,
+            "older": Receipt::Older => Receipt::Older,
+            "full": Receipt::Full => Receipt::Full,
+            "refused": Receipt::Refused => Receipt::Refused,
+        }),
+    );
+    held.each(
+        "calling",
+        &every!(Calling { "keep": Calling::Keep => Calling::Keep, "lead": Calling::Lead => Calling::Lead }),
+    );
+    held.each(
+        "holding",
+        &every!(Holding {
+            "same": Holding::Same => Holding::Same,
+            "differs": Holding::Differs => Holding::Differs,
+            "elsewhere": Holding::Elsewhere => Holding::Elsewhere,
+            "released": Holding::Released => Holding::Released,
         }),
     );
     held.each(

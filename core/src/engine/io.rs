@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Slot;
 use crate::overlay::Grant;
-use crate::record::Record;
+use crate::record::{GetOptions, PutOptions, Record};
 use crate::topology::Topology;
 use crate::topology::event::{Change, Reachability, Ticket};
 use crate::topology::question::{CopyId, Hold, Target};
@@ -222,8 +222,8 @@ pub enum Command<T: Topology> {
         key: Key,
         /// What; empty for "I provide this".
         value: Bytes,
-        /// How long each signed copy lives; it is signed and stored anew before that.
-        lifetime: Duration,
+        /// For how long, and when it counts as stored.
+        options: PutOptions,
     },
     /// Keep an own record alive no longer.
     Withdraw {
@@ -236,6 +236,8 @@ pub enum Command<T: Topology> {
         ticket: Ticket,
         /// Which.
         key: Key,
+        /// How many replicas must have answered.
+        options: GetOptions,
     },
     /// The application's own question to the topology. [`Outcome::Answer`] follows.
     Ask {
@@ -324,13 +326,18 @@ pub enum Outcome {
     },
     /// Taken for sending.
     Sent,
-    /// Kept by so many.
+    /// Kept by so many as were asked for, or more.
     Stored {
         /// How many replicas confirmed.
         replicas: usize,
     },
-    /// What was found under a key, checked, newest of each publisher.
-    Records(Vec<Record>),
+    /// What was found under a key.
+    Records {
+        /// Checked, the newest of each publisher.
+        records: Vec<Record>,
+        /// How many replicas had answered.
+        replicas: usize,
+    },
     /// The topology's answer.
     Answer(Bytes),
     /// A round trip.
@@ -365,6 +372,20 @@ pub enum Failure {
     /// The overlay was detached meanwhile.
     #[error("the overlay was detached")]
     Detached,
+    /// Too few replicas did as they were asked.
+    #[error("{reached} replicas confirmed, {wanted} were asked for")]
+    Quorum {
+        /// How many did.
+        reached: usize,
+        /// How many were asked for.
+        wanted: usize,
+    },
+    /// The replicas keep a newer record of this publisher.
+    #[error("a newer record of this publisher is stored already")]
+    Older,
+    /// The replicas have no room left, in all or for this publisher.
+    #[error("the replicas have no room for it")]
+    Full,
 }
 
 /// Something the driver must do, or the application be told.

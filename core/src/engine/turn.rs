@@ -7,6 +7,7 @@ use super::desk::Desk;
 use super::io::{Class, Command, ConnId, Failure, Input, Origin, Outcome, Responder, Watch};
 use super::lookup::Asker;
 use super::peers::{APPLICATION, Link};
+use super::records::Answered;
 use super::state::{NodeState, Overlay, OverlayTimer};
 use super::{Slot, Workspace};
 use crate::topology::Topology;
@@ -173,7 +174,7 @@ impl<T: Topology> Turn<'_, T> {
             Body::Call { id, .. } | Body::Find { id, .. } | Body::Request { id, .. } => {
                 desk.unanswered(id, Failure::PeerGone);
             }
-            Body::Store { id, .. } | Body::Fetch { id, .. } | Body::Ping { id } => {
+            Body::Store { id: id @ 1.., .. } | Body::Fetch { id, .. } | Body::Holds { id, .. } | Body::Ping { id } => {
                 desk.unanswered(id, Failure::PeerGone);
             }
             Body::Send(message) => {
@@ -187,6 +188,9 @@ impl<T: Topology> Turn<'_, T> {
     /// Announces new addresses to everybody the overlay is linked with.
     fn changed(&mut self, slot: Slot, change: Change) {
         if change != Change::Addresses {
+            if let Some((_, mut desk)) = self.open(slot) {
+                desk.moved(change);
+            }
             return;
         }
         let guids: Vec<Guid> = self.node.peers.iter().filter(|p| p.carries(slot)).map(|p| p.guid).collect();
@@ -248,6 +252,7 @@ impl<T: Topology> Turn<'_, T> {
             OverlayTimer::Lookup(id) => desk.lookup_overdue(id),
             OverlayTimer::Republish(key) => desk.republish(key),
             OverlayTimer::Expire => desk.expire(),
+            OverlayTimer::Settle => desk.settle(topology),
         }
         true
     }
@@ -285,9 +290,9 @@ impl<T: Topology> Turn<'_, T> {
                     desk.tell(Lane::TOP, Event::Unsubscribe { topic });
                 }
             }
-            Command::Put { ticket, key, value, lifetime } => desk.put(ticket, key, value, lifetime),
+            Command::Put { ticket, key, value, options } => desk.put(ticket, key, value, &options),
             Command::Withdraw { key } => desk.withdraw(&key),
-            Command::Get { ticket, key } => desk.get(ticket, key),
+            Command::Get { ticket, key, options } => desk.get(ticket, key, &options),
             Command::Ask { ticket, command } => desk.ask_topology(ticket, command),
             Command::Consumed { peer, class, bytes } => desk.consumed(peer, class, bytes),
             Command::Hold { peer, hold } => desk.hold(peer, APPLICATION, hold),
@@ -343,6 +348,7 @@ impl<T: Topology> Turn<'_, T> {
         if let Some((topology, mut desk)) = self.open(slot)
             && !desk.state.is_client()
         {
+            desk.part_with_records(topology);
             topology.handle(Event::Leave, &mut Context::new(&mut desk, Lane::TOP));
         }
         self.work();
@@ -467,16 +473,22 @@ impl<T: Topology> Desk<'_, T> {
                 }
             }
             Body::Notice { service, .. } => self.arrived(service, peer, peer, None, payload),
-            Body::Store { id, record } => self.store(peer, id, *record),
-            Body::Stored { id, kept } => {
-                if let Some(Waits::Record { operation }) = self.answered(id, &peer, Kind::Record) {
-                    self.record_step(operation, Vec::new(), kept);
-                }
-            }
+            Body::Store { id, record } => self.store(topology, peer, id, *record),
+            Body::Stored { id, receipt } => match self.answered(id, &peer, Kind::Record) {
+                Some(Waits::Record { operation }) => self.record_step(operation, peer, Answered::Receipt(receipt)),
+                Some(Waits::Handed { key }) => self.handed(peer, key, Some(receipt)),
+                _ => {}
+            },
             Body::Fetch { id, key } => self.fetch(peer, id, key),
             Body::Fetched { id, records } => {
                 if let Some(Waits::Record { operation }) = self.answered(id, &peer, Kind::Record) {
-                    self.record_step(operation, records, true);
+                    self.record_step(operation, peer, Answered::Records(records));
+                }
+            }
+            Body::Holds { id, calling, kept } => self.holds(topology, peer, id, calling, &kept),
+            Body::Holding { id, answers } => {
+                if let Some(Waits::Offer { offer }) = self.answered(id, &peer, Kind::Holding) {
+                    self.holding(peer, offer, &answers);
                 }
             }
             Body::Ping { id } => self.send_or_drop(peer, Body::Pong { id }, Bytes::new()),

@@ -1,5 +1,8 @@
 //! A handle on one overlay: what an application does with it.
 
+mod records;
+
+pub use records::Records;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +18,6 @@ use crate::engine::io::{Attach, AttachError, Command, Failure, Origin, Outcome, 
 use crate::engine::metrics::Metrics;
 use crate::engine::{Output, Slot, settings};
 use crate::overlay::BadName;
-use crate::record::Record;
 use crate::topology::erased::Boxed;
 use crate::topology::event::Ticket;
 use crate::topology::question::{Neighbor, Target};
@@ -384,37 +386,6 @@ impl Overlay {
     /// That the node ended.
     pub async fn unsubscribe(&self, topic: Key) -> Result<(), OverlayError> {
         self.tell(Command::Unsubscribe { topic }).await
-    }
-
-    /// Stores a signed record at the owner of `key` and its replicas, and keeps it alive from then on. An empty
-    /// value says "I provide this". Returns how many replicas confirmed.
-    ///
-    /// # Errors
-    /// [`OverlayError::Failed`].
-    pub async fn put(&self, key: Key, value: Bytes, lifetime: Duration) -> Result<usize, OverlayError> {
-        match self.ask(|ticket| Command::Put { ticket, key, value, lifetime }).await? {
-            Outcome::Stored { replicas } => Ok(replicas),
-            other => Err(failed(other)),
-        }
-    }
-
-    /// Keeps an own record alive no longer; what is stored expires.
-    ///
-    /// # Errors
-    /// That the node ended.
-    pub async fn withdraw(&self, key: Key) -> Result<(), OverlayError> {
-        self.tell(Command::Withdraw { key }).await
-    }
-
-    /// The records under a key, checked, the newest of each publisher.
-    ///
-    /// # Errors
-    /// [`OverlayError::Failed`].
-    pub async fn get(&self, key: Key) -> Result<Vec<Record>, OverlayError> {
-        match self.ask(|ticket| Command::Get { ticket, key }).await? {
-            Outcome::Records(records) => Ok(records),
-            other => Err(failed(other)),
-        }
     }
 
     /// How long a round trip to a peer takes; dials it if need be.

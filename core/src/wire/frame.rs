@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::io::Class;
 use crate::identity::{PublicKey, Signature};
 use crate::overlay::{Membership, Standing};
-use crate::record::Record;
+use crate::record::{Receipt, Record};
 use crate::topology::Topology;
 use crate::topology::question::{CopyId, Lane, Target, Verdict};
 use crate::{Contact, Guid, Key};
@@ -380,17 +380,17 @@ pub enum Body<T: Topology> {
     },
     /// Keep this record.
     Store {
-        /// Names the answer.
+        /// Names the answer; 0 if none is wanted.
         id: u32,
         /// What.
         record: Box<Record>,
     },
-    /// Whether it is kept.
+    /// What became of it.
     Stored {
         /// The question's.
         id: u32,
-        /// Yes or no.
-        kept: bool,
+        /// Kept, or why not.
+        receipt: Receipt,
     },
     /// Which records are kept under this key?
     Fetch {
@@ -416,10 +416,50 @@ pub enum Body<T: Topology> {
         /// The question's.
         id: u32,
     },
+    /// The sender keeps records under these keys. What about the receiver?
+    Holds {
+        /// Names the answer.
+        id: u32,
+        /// As what the receiver is told.
+        calling: Calling,
+        /// Each key, with a number for what is kept under it.
+        kept: Vec<(Key, u64)>,
+    },
+    /// How it stands with each.
+    Holding {
+        /// The question's.
+        id: u32,
+        /// In the order of the keys.
+        answers: Vec<Holding>,
+    },
+}
+
+/// As what a peer is told which records somebody keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Calling {
+    /// As a replica, by the owner: it should keep the same.
+    Keep,
+    /// As the owner, by somebody who holds what is not its own.
+    Lead,
+}
+
+/// How a peer stands with a key it was told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Holding {
+    /// It keeps the same.
+    Same,
+    /// It keeps nothing there, or something else: records should be sent, and it sends what it has.
+    Differs,
+    /// It does not own the key.
+    Elsewhere,
+    /// It owns the key, all replicas keep the same, and the sender is none of them.
+    Released,
 }
 
 /// What a Guid in a list takes on the wire.
 const GUID_BYTES: usize = 33;
+/// What a key takes with a number for what is kept under it.
+const MARKED_BYTES: usize = 33 + 10;
 /// What one side of a shared overlay takes beside its versions and membership.
 const SHARED_BYTES: usize = 32;
 
@@ -445,6 +485,8 @@ impl<T: Topology> Body<T> {
             Self::Next { peers, state, .. } => peers.len() * GUID_BYTES + state.len(),
             Self::Store { record, .. } => record.wire_len(),
             Self::Fetched { records, .. } => records.iter().map(Record::wire_len).sum(),
+            Self::Holds { kept, .. } => kept.len() * MARKED_BYTES,
+            Self::Holding { answers, .. } => answers.len(),
             _ => 0,
         }
     }
@@ -483,6 +525,8 @@ impl<T: Topology> Body<T> {
             Self::Fetched { .. } => "fetched",
             Self::Ping { .. } => "ping",
             Self::Pong { .. } => "pong",
+            Self::Holds { .. } => "holds",
+            Self::Holding { .. } => "holding",
         }
     }
 }
@@ -543,11 +587,13 @@ impl<T: Topology> Clone for Body<T> {
             Self::Response { id, status } => Self::Response { id: *id, status: *status },
             Self::Notice { service, urgency } => Self::Notice { service: *service, urgency: *urgency },
             Self::Store { id, record } => Self::Store { id: *id, record: record.clone() },
-            Self::Stored { id, kept } => Self::Stored { id: *id, kept: *kept },
+            Self::Stored { id, receipt } => Self::Stored { id: *id, receipt: *receipt },
             Self::Fetch { id, key } => Self::Fetch { id: *id, key: *key },
             Self::Fetched { id, records } => Self::Fetched { id: *id, records: records.clone() },
             Self::Ping { id } => Self::Ping { id: *id },
             Self::Pong { id } => Self::Pong { id: *id },
+            Self::Holds { id, calling, kept } => Self::Holds { id: *id, calling: *calling, kept: kept.clone() },
+            Self::Holding { id, answers } => Self::Holding { id: *id, answers: answers.clone() },
         }
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use polymorph_core::Key;
 use polymorph_core::engine::io::{Command, Failure, Origin, Outcome, To, Urgency};
 use polymorph_core::engine::{Slot, settings};
+use polymorph_core::record::{GetOptions, PutOptions};
 use polymorph_core::topology::event::{Event, Ticket};
 use polymorph_core::topology::question::{Hold, Target, Verdict};
 
@@ -25,8 +26,8 @@ fn everything(net: &mut Net, peer: usize) -> Vec<(Ticket, Command<Puppet>)> {
         Box::new(move |ticket| request(ticket, To::Peer(peer))),
         Box::new(move |ticket| request(ticket, To::Peer(me))),
         Box::new(|ticket| request(ticket, To::Target(Target::Key(KEY)))),
-        Box::new(|ticket| Command::Put { ticket, key: KEY, value: Bytes::new(), lifetime: LONG }),
-        Box::new(|ticket| Command::Get { ticket, key: KEY }),
+        Box::new(|ticket| Command::Put { ticket, key: KEY, value: Bytes::new(), options: PutOptions::default() }),
+        Box::new(|ticket| Command::Get { ticket, key: KEY, options: GetOptions::default() }),
         Box::new(|ticket| Command::Ask { ticket, command: Bytes::from_static(b"never answered") }),
         Box::new(move |ticket| Command::Ping { ticket, peer }),
         Box::new(move |ticket| notice(ticket, To::Peer(peer))),

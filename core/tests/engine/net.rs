@@ -11,6 +11,7 @@ use polymorph_core::engine::io::{
 };
 use polymorph_core::engine::{Contacts, Engine, Slot, Workspace, settings};
 use polymorph_core::identity::Identity;
+use polymorph_core::record::Receipt;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::wire::Frame;
@@ -66,7 +67,7 @@ pub(crate) struct Node {
     pub(crate) published: Vec<(Guid, Bytes)>,
     pub(crate) origins: Vec<Origin>,
     /// What it answered to those who asked it to keep a record.
-    pub(crate) stored: Vec<bool>,
+    pub(crate) stored: Vec<Receipt>,
     pub(crate) watched: Vec<Watch>,
     pub(crate) dials: usize,
     /// Whether its applications take in what arrives, and answer it.
@@ -476,8 +477,8 @@ impl Net {
     fn send(&mut self, at: usize, peer: Guid, conn: ConnId, mut frame: Frame<Puppet>) {
         let (wire, end) = (conn.0 as usize / 2, conn.0 as usize % 2);
         let other = self.wires[wire].ends[1 - end];
-        if let Body::Stored { kept, .. } = frame.body {
-            self.nodes[at].stored.push(kept);
+        if let Body::Stored { receipt, .. } = frame.body {
+            self.nodes[at].stored.push(receipt);
         }
         let bytes = frame.charge();
         if !(self.passes)(at, other, &mut frame) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use polymorph_core::engine::io::{Command, Failure, Outcome, To};
 use polymorph_core::engine::{Slot, settings};
+use polymorph_core::record::Receipt;
 use polymorph_core::topology::question::{Hold, Lane, Target, Verdict};
 use polymorph_core::wire::Frame;
 use polymorph_core::wire::frame::{Answer, Body, Return, Routed, Status, Urgency, What};
@@ -210,7 +211,7 @@ fn a_hop_that_becomes_the_owner_while_it_looks_for_another_way_answers_itself() 
 fn an_answer_of_another_kind_ends_no_question() {
     let wrong: Vec<fn(u32) -> Body<Puppet>> = vec![
         |id| Body::Pong { id },
-        |id| Body::Stored { id, kept: true },
+        |id| Body::Stored { id, receipt: Receipt::Kept },
         |id| Body::Fetched { id, records: vec![] },
         |id| Body::Response { id, status: Status::Good },
         |id| Body::Reply { id, message: Say::Note(1) },

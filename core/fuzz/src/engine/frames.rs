@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use polymorph_core::engine::io::Class;
-use polymorph_core::record::Record;
+use polymorph_core::record::{Receipt, Record};
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
 use polymorph_core::wire::frame::{
-    Answer, Body, Copied, Goodbye, Offer, Return, Routed, Shared, Status, Urgency, What,
+    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, Urgency, What,
 };
 use polymorph_core::wire::{self, Frame};
 use polymorph_core::{Contact, Domain, Guid, Key, Membership, PublicKey, Signature, Signer, Standing, Time};
@@ -15,7 +15,7 @@ use super::source::Source;
 use super::wild::{Say, Wild};
 
 /// How many kinds of bodies there are.
-const KINDS: usize = 25;
+const KINDS: usize = 27;
 
 /// Who sends, and what of the world a frame may speak of.
 pub(crate) struct Sender<'a> {
@@ -83,11 +83,23 @@ impl Sender<'_> {
             17 => Body::Response { id, status: status(source) },
             18 => Body::Notice { service: source.number(), urgency: urgency(source) },
             19 => Body::Store { id, record: Box::new(self.record(source)) },
-            20 => Body::Stored { id, kept: source.once_in(2) },
+            20 => {
+                let receipts = [Receipt::Kept, Receipt::Older, Receipt::Full, Receipt::Refused];
+                Body::Stored { id, receipt: receipts[source.pick(4)] }
+            }
             21 => Body::Fetch { id, key: key(source) },
             22 => Body::Fetched { id, records: (0..source.pick(4)).map(|_| self.record(source)).collect() },
             23 => Body::Ping { id },
-            _ => Body::Pong { id },
+            24 => Body::Pong { id },
+            25 => {
+                let calling = if source.once_in(2) { Calling::Keep } else { Calling::Lead };
+                let kept = (0..source.pick(4)).map(|_| (key(source), source.number().into())).collect();
+                Body::Holds { id, calling, kept }
+            }
+            _ => {
+                let all = [Holding::Same, Holding::Differs, Holding::Elsewhere, Holding::Released];
+                Body::Holding { id, answers: (0..source.pick(4)).map(|_| all[source.pick(4)]).collect() }
+            }
         }
     }
 

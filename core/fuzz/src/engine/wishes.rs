@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use polymorph_core::engine::Slot;
 use polymorph_core::engine::io::{Command, Input, Origin, Responder, To};
+use polymorph_core::record::{GetOptions, PutOptions, Quorum};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::topology::question::Hold;
 
@@ -53,10 +54,15 @@ impl World {
             8 => Command::Unsubscribe { topic: key(source) },
             9 => {
                 let lifetime = Duration::from_secs(source.short().into());
-                Command::Put { ticket: self.ticket(), key: key(source), value: source.bytes(), lifetime }
+                let sequence = source.once_in(2).then(|| source.byte().into());
+                let options = PutOptions { lifetime, quorum: quorum(source), sequence };
+                Command::Put { ticket: self.ticket(), key: key(source), value: source.bytes(), options }
             }
             10 => Command::Withdraw { key: key(source) },
-            11 => Command::Get { ticket: self.ticket(), key: key(source) },
+            11 => {
+                let options = GetOptions { quorum: quorum(source) };
+                Command::Get { ticket: self.ticket(), key: key(source), options }
+            }
             12 => Command::Consumed { peer, class: class(source), bytes: source.number() },
             13 => {
                 let hold = [None, Some(Hold::Cached), Some(Hold::Required)][source.pick(3)];
@@ -76,4 +82,8 @@ fn responder(peer: polymorph_core::Guid, source: &mut Source<'_>) -> Responder {
         1 => Responder::Path { peer, id, hops },
         _ => Responder::Origin { peer, id, hops },
     }
+}
+
+fn quorum(source: &mut Source<'_>) -> Quorum {
+    [Quorum::Majority, Quorum::All, Quorum::Of(source.pick(4))][source.pick(3)]
 }
