@@ -18,11 +18,11 @@ use crate::wire::frame::{Goodbye, Status};
 use crate::{Contact, Guid, Key, OverlayName, Standing};
 
 /// Names one wire between this node and a peer; chosen by the driver, never used twice.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct ConnId(pub u64);
 
 /// Which side dialed a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Dialer {
     /// This node.
     Me,
@@ -58,6 +58,8 @@ impl Class {
 }
 
 /// Something that happened outside the engine.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum Input<T: Topology> {
     /// An authenticated wire to a peer is there.
     Connected {
@@ -123,6 +125,8 @@ pub enum Input<T: Topology> {
 }
 
 /// To whom an application speaks.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum To<T: Topology> {
     /// This peer.
     Peer(Guid),
@@ -131,7 +135,7 @@ pub enum To<T: Topology> {
 }
 
 /// Whether a broadcast names its origin for all to check, or merely says it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Origin {
     /// Signed by its origin (64 bytes and 50 µs each).
     #[default]
@@ -141,6 +145,8 @@ pub enum Origin {
 }
 
 /// What an application wants of an overlay.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum Command<T: Topology> {
     /// Enter through these peers; none for the first node.
     Join {
@@ -272,7 +278,7 @@ pub enum Command<T: Topology> {
 }
 
 /// Names a request that waits for this node's response.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Responder {
     /// Came straight, perhaps from this node itself.
     Direct {
@@ -302,7 +308,7 @@ pub enum Responder {
 }
 
 /// How something an application wanted ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Outcome {
     /// A lookup's end.
     Found {
@@ -349,7 +355,7 @@ pub enum Outcome {
 }
 
 /// Why something failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error, Serialize)]
 pub enum Failure {
     /// No answer in time.
     #[error("no answer in time")]
@@ -389,6 +395,8 @@ pub enum Failure {
 }
 
 /// Something the driver must do, or the application be told.
+#[derive(Serialize)]
+#[serde(bound = "")]
 pub enum Output<T: Topology> {
     /// Queue a frame on a wire.
     Send {
@@ -474,7 +482,7 @@ pub enum Output<T: Topology> {
 }
 
 /// What whoever watches an overlay sees.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Watch {
     /// The topology changed something.
     Changed(Change),

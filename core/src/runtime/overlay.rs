@@ -37,6 +37,13 @@ pub struct OverlaySpec {
     pub(super) attach: Box<Attach<Boxed>>,
 }
 
+/// What the engine is given, to [`replay`](crate::engine::log::replay) a node's log for instance.
+impl From<OverlaySpec> for Attach<Boxed> {
+    fn from(spec: OverlaySpec) -> Self {
+        *spec.attach
+    }
+}
+
 impl OverlaySpec {
     /// An open overlay of this name, with this topology, as a member.
     ///

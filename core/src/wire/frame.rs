@@ -14,6 +14,8 @@ use crate::topology::question::{CopyId, Lane, Target, Verdict};
 use crate::{Contact, Guid, Key};
 
 /// One frame between two nodes.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub struct Frame<T: Topology> {
     /// Which overlay, in the sender's numbering; 0 for the session itself.
     pub tag: u32,
