@@ -13,8 +13,8 @@ use crate::topology::Topology;
 use crate::topology::event::{Change, Reachability, Ticket};
 use crate::topology::question::{CopyId, Hold, Target};
 use crate::wire::Frame;
-pub use crate::wire::frame::Urgency;
 use crate::wire::frame::{Goodbye, Status};
+pub use crate::wire::{Class, Urgency};
 use crate::{Contact, Guid, Key, OverlayName, Standing};
 
 /// Names one wire between this node and a peer; chosen by the driver, never used twice.
@@ -28,33 +28,6 @@ pub enum Dialer {
     Me,
     /// The peer.
     Peer,
-}
-
-/// The class of a frame's queue, the most urgent first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub enum Class {
-    /// The session's and the topologies' own talk; exempt from credit.
-    Control,
-    /// Worth nothing when late.
-    Deadline,
-    /// Messages of applications.
-    Message,
-    /// Large payloads.
-    Bulk,
-}
-
-impl Class {
-    /// How many bytes may wait for one peer, all classes together, when a frame of this class is to join them: the
-    /// more urgent it is, the fuller may the queue be.
-    #[must_use]
-    pub fn queue_limit(self, queue_bytes: usize) -> usize {
-        match self {
-            Self::Control => 2 * queue_bytes,
-            Self::Deadline => queue_bytes + queue_bytes / 2,
-            Self::Message => queue_bytes,
-            Self::Bulk => queue_bytes / 2,
-        }
-    }
 }
 
 /// Something that happened outside the engine.

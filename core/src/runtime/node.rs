@@ -15,7 +15,7 @@ use super::transport::{Dial, InOrder, Listener, Transport, TransportError};
 use crate::engine::io::{AttachError, Dialer};
 use crate::engine::metrics::PeerInfo;
 use crate::engine::{self, Engine, settings};
-use crate::wire::frame::Urgency;
+use crate::wire::Urgency;
 use crate::{Contact, Ed25519, Guid, Identity, Time, TransportAddress};
 
 /// How long a node's contact is valid; it is signed anew after half of that.

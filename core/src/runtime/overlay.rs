@@ -21,7 +21,8 @@ use crate::overlay::BadName;
 use crate::topology::erased::Boxed;
 use crate::topology::event::Ticket;
 use crate::topology::question::{Neighbor, Target};
-use crate::wire::frame::{Status, Urgency};
+use crate::wire::Urgency;
+use crate::wire::frame::Status;
 use crate::{Admission, Contact, Grant, Guid, Key, OverlayName, Standing, Topology};
 
 /// How many publications wait for one subscriber before it misses some.
