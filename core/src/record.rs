@@ -97,6 +97,28 @@ impl Default for PutOptions {
 pub struct GetOptions {
     /// How many replicas must have answered.
     pub quorum: Quorum,
+    /// Whether somebody on the way may answer in their stead.
+    pub caches: Caches,
+}
+
+/// Whether copies will do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Caches {
+    /// No: replicas are asked.
+    #[default]
+    Bypass,
+    /// Yes: whoever on the way to the owner knows the records answers, with what may be half an hour old. The replicas
+    /// are asked if nobody does.
+    Allow,
+}
+
+/// Who showed records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// So many replicas.
+    Replicas(usize),
+    /// Somebody on the way to the owner, or the owner itself: what it shows may be half an hour old.
+    Way,
 }
 
 /// Why a record is not kept.

@@ -4,6 +4,8 @@
 mod admission;
 #[path = "engine/asks.rs"]
 mod asks;
+#[path = "engine/caches.rs"]
+mod caches;
 #[path = "engine/casts.rs"]
 mod casts;
 #[path = "engine/credit.rs"]

@@ -109,6 +109,7 @@ fn whats() -> Vec<(&'static str, What<Toy>)> {
         "lookup": What::Lookup { .. } => What::Lookup { n: 8 },
         "request": What::Request { .. } => What::Request { service: 300 },
         "notice": What::Notice { .. } => What::Notice { service: 301 },
+        "fetch": What::Fetch => What::Fetch,
     })
 }
 
@@ -128,6 +129,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         "found": Answer::Found { .. } => Answer::Found { peers: vec![guid(2), guid(3)] },
         "response": Answer::Response { .. } => Answer::Response { from: guid(2), status: Status::Busy },
         "unreachable": Answer::Unreachable => Answer::Unreachable,
+        "records": Answer::Records { .. } => Answer::Records { records: vec![record()], far: 2 },
     })
 }
 

@@ -74,7 +74,7 @@ fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
         let woken = state.questions.next().is_some_and(|next| next <= pending.until);
         holds!(woken, "question {id} waits without end");
         let known = match pending.waits {
-            Waits::Record { operation } => knows(operation),
+            Waits::Record { operation } | Waits::Seek { operation } => knows(operation),
             Waits::Offer { offer } => state.records.as_ref().is_some_and(|records| records.offers(offer)),
             _ => true,
         };
@@ -91,7 +91,8 @@ fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
         }
     }
     for (id, open) in state.records.iter().flat_map(|records| records.open()) {
-        let for_it = |w: &Waits| matches!(w, Waits::Record { operation } if *operation == id);
+        let for_it =
+            |w: &Waits| matches!(w, Waits::Record { operation } | Waits::Seek { operation } if *operation == id);
         let asked = state.questions.iter().filter(|(_, p)| for_it(&p.waits)).count();
         let found = |l: &super::lookup::Lookup<T>| matches!(l.asker(), Asker::Record { operation } if *operation == id);
         let sought = state.lookups.values().any(|lookup| found(lookup));

@@ -36,6 +36,8 @@ pub(super) enum Waits {
     Ask { ticket: Ticket },
     /// A record being stored or fetched.
     Record { operation: u32 },
+    /// Records, from whoever on the way knows them.
+    Seek { operation: u32 },
     /// What is kept here, told to a peer.
     Offer { offer: u32 },
     /// A record that a peer should keep from now on.
@@ -62,7 +64,7 @@ impl Waits {
         match self {
             Self::Call { .. } => kind == Kind::Reply,
             Self::Find { .. } => kind == Kind::Next,
-            Self::Way { .. } | Self::Hop { .. } => kind == Kind::Way,
+            Self::Way { .. } | Self::Hop { .. } | Self::Seek { .. } => kind == Kind::Way,
             // Straight, or along a route.
             Self::Request { .. } => kind == Kind::Response || kind == Kind::Way,
             Self::Ping { .. } => kind == Kind::Pong,
@@ -137,8 +139,10 @@ impl<T: Topology> Desk<'_, T> {
         }
         self.forget(id);
         // A round trip through nobody else but the peer's engine: measured.
-        if !matches!(pending.waits, Waits::Way { .. } | Waits::Hop { .. } | Waits::Request { .. } | Waits::Ask { .. })
-            && let Some(peer) = self.node.peers.get_mut(from)
+        if !matches!(
+            pending.waits,
+            Waits::Way { .. } | Waits::Hop { .. } | Waits::Seek { .. } | Waits::Request { .. } | Waits::Ask { .. }
+        ) && let Some(peer) = self.node.peers.get_mut(from)
             && pending.sent >= peer.since()
         {
             peer.rtt.sample(self.now.since(pending.sent));
@@ -189,6 +193,7 @@ impl<T: Topology> Desk<'_, T> {
             Waits::Record { operation } => {
                 self.record_step(operation, peer.unwrap_or(self.node.me), Answered::Nothing);
             }
+            Waits::Seek { operation } => self.sought_on_the_way(operation, self.node.me, None),
             Waits::Offer { offer } => self.offer_failed(offer, peer),
             Waits::Handed { key } => self.handed(peer.unwrap_or(self.node.me), key, None),
             Waits::Hop { peer, id } => {

@@ -282,7 +282,9 @@ fn mentioned<T: Topology>(body: &Body<T>, found: &mut Vec<Guid>) {
             }
         }
         Body::Answer { answer: Answer::Found { peers }, .. } | Body::Next { peers, .. } => found.extend(peers),
-        Body::Fetched { records, .. } => found.extend(records.iter().map(|r| r.publisher)),
+        Body::Fetched { records, .. } | Body::Answer { answer: Answer::Records { records, .. }, .. } => {
+            found.extend(records.iter().map(|r| r.publisher))
+        }
         Body::Store { record, .. } => found.push(record.publisher),
         _ => {}
     }

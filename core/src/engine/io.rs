@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Slot;
 use crate::overlay::Grant;
-use crate::record::{GetOptions, PutOptions, Record};
+use crate::record::{GetOptions, PutOptions, Record, Source};
 use crate::topology::Topology;
 use crate::topology::event::{Change, Reachability, Ticket};
 use crate::topology::question::{CopyId, Hold, Target};
@@ -314,8 +314,8 @@ pub enum Outcome {
     Records {
         /// Checked, the newest of each publisher.
         records: Vec<Record>,
-        /// How many replicas had answered.
-        replicas: usize,
+        /// How many replicas had answered, or that it was somebody on the way.
+        source: Source,
     },
     /// The topology's answer.
     Answer(Bytes),

@@ -2,11 +2,13 @@
 //!
 //! `kept` what this node keeps for others · `own` what it publishes and keeps alive · `operation` storing at and
 //! fetching from a replica set, with quorums and read repair · `hand_over` who is to keep what when ranges move, and
-//! `offers` how peers agree on it.
+//! `offers` how peers agree on it · `cache` copies of what passes by, and `on_the_way` how they are found.
 
+mod cache;
 mod hand_over;
 mod kept;
 mod offers;
+mod on_the_way;
 mod operation;
 mod own;
 
@@ -22,6 +24,7 @@ use crate::record::{Receipt, Record, RecordError};
 use crate::topology::Topology;
 use crate::wire::frame::Body;
 use crate::{Guid, Key};
+use cache::Cache;
 use hand_over::HandOver;
 use kept::{Kept, Refusal};
 pub(super) use operation::Answered;
@@ -35,6 +38,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Records {
     kept: Kept,
+    cache: Cache,
     own: BTreeMap<Key, Own>,
     operations: BTreeMap<u32, Operation>,
     hand_over: HandOver,
@@ -63,7 +67,11 @@ impl Records {
 
     pub(super) fn bytes(&self) -> usize {
         let own = self.own.len() * (size_of::<Key>() + size_of::<Own>());
-        size_of::<Self>() + self.kept.bytes() + own + self.operations.len() * size_of::<Operation>()
+        size_of::<Self>()
+            + self.kept.bytes()
+            + self.cache.bytes()
+            + own
+            + self.operations.len() * size_of::<Operation>()
     }
 
     fn is_empty(&self) -> bool {
@@ -120,14 +128,11 @@ impl<T: Topology> Desk<'_, T> {
         let me = self.node.me;
         let records = self.state.records.get_or_insert_default();
         let kept = records.kept.keep(record, from, me, &self.state.settings, self.now);
-        if !records.expiring && records.kept.count() > 0 {
-            records.expiring = true;
-            self.state.timers.push(self.now + EXPIRE_EVERY, OverlayTimer::Expire);
-        }
         let metrics = &mut self.state.metrics;
         metrics.records = records.kept.count() as u64;
         match kept {
             Ok(changed) => {
+                self.see_to_expiry();
                 if changed {
                     self.unsettled();
                 }
@@ -138,6 +143,15 @@ impl<T: Topology> Desk<'_, T> {
             Err(Refusal::Quota) => metrics.refused.over_quota += 1,
         }
         kept.map_or_else(Refusal::receipt, |_| Receipt::Kept)
+    }
+
+    /// Sets the timer that drops what has expired, if there is anything to expire.
+    fn see_to_expiry(&mut self) {
+        let Some(records) = &mut self.state.records else { return };
+        let anything = records.kept.count() > 0 || !records.cache.is_empty();
+        if anything && !core::mem::replace(&mut records.expiring, anything) {
+            self.state.timers.push(self.now + EXPIRE_EVERY, OverlayTimer::Expire);
+        }
     }
 
     fn leads(&mut self, key: &Key, owned: bool) {
@@ -169,11 +183,10 @@ impl<T: Topology> Desk<'_, T> {
     pub(super) fn expire(&mut self) {
         let Some(records) = &mut self.state.records else { return };
         records.kept.expire(self.now);
-        records.expiring = records.kept.count() > 0;
+        records.cache.expire(self.now);
+        records.expiring = false;
         self.state.metrics.records = records.kept.count() as u64;
-        if records.expiring {
-            self.state.timers.push(self.now + EXPIRE_EVERY, OverlayTimer::Expire);
-        }
+        self.see_to_expiry();
         self.settle_in_time();
         self.tidy_records();
     }

@@ -73,7 +73,22 @@ impl<T: Topology> Desk<'_, T> {
         if let What::Message(message) = &mut routed.what {
             topology.complete(message);
         }
+        if let (What::Fetch, Target::Key(key)) = (&routed.what, &routed.to)
+            && self.known(key).is_some()
+        {
+            let back = self.way_back(&routed, Some(from));
+            return self.found_on_the_way(&routed.to, back);
+        }
         self.forward(topology, routed, payload, Some(from), &[]);
+    }
+
+    /// Answers a fetch that comes by, with nothing if this is the owner and it has nothing.
+    fn found_on_the_way(&mut self, to: &Target<T>, back: Option<Responder>) {
+        let known = if let Target::Key(key) = to { self.known(key) } else { None };
+        let (records, far) = known.unwrap_or_default();
+        if let Some(back) = back {
+            self.answer_to(back, Answer::Records { records, far }, Bytes::new());
+        }
     }
 
     /// Delivers a routed message here, or passes it on. `routed.before` holds the state it came with.
@@ -229,6 +244,7 @@ impl<T: Topology> Desk<'_, T> {
                     self.answer_to(back, Answer::Found { peers }, Bytes::new());
                 }
             }
+            What::Fetch => self.found_on_the_way(&to, back),
             What::Request { service } => {
                 let charge = from.unwrap_or(self.node.me);
                 self.arrived(service, origin, charge, back, payload);
@@ -256,7 +272,17 @@ impl<T: Topology> Desk<'_, T> {
     pub(super) fn answer(&mut self, from: Guid, id: u32, hops: u8, answer: Answer, payload: Bytes) {
         let Some(waits) = self.answered(id, &from, Kind::Way) else { return };
         match waits {
-            Waits::Hop { peer, id } => self.send_or_drop(peer, Body::Answer { id, hops, answer }, payload),
+            Waits::Hop { peer, id } => {
+                let answer = match answer {
+                    Answer::Records { records, far } => {
+                        let records = self.pass_by(from, records, far);
+                        Answer::Records { records, far: far.saturating_add(1) }
+                    }
+                    answer => answer,
+                };
+                self.send_or_drop(peer, Body::Answer { id, hops, answer }, payload);
+            }
+            Waits::Seek { operation } => self.sought_on_the_way(operation, from, Some(answer)),
             Waits::Way { lookup } => {
                 let slot = self.slot();
                 let answer = Some(Body::Answer { id, hops, answer });

@@ -85,6 +85,8 @@ pub struct Overlay {
     pub records_per_peer: usize,
     /// See `records_per_peer`.
     pub record_bytes_per_peer: usize,
+    /// How many bytes of records that passed by are copied, for minutes; 0 for none.
+    pub cached_bytes: usize,
 }
 
 impl Default for Overlay {
@@ -106,6 +108,7 @@ impl Default for Overlay {
             // A quarter: as many as one node may publish itself.
             records_per_peer: 16_384,
             record_bytes_per_peer: 16 << 20,
+            cached_bytes: 1 << 20,
         }
     }
 }

@@ -293,7 +293,7 @@ impl<T: Topology> Turn<'_, T> {
             }
             Command::Put { ticket, key, value, options } => desk.put(ticket, key, value, &options),
             Command::Withdraw { key } => desk.withdraw(&key),
-            Command::Get { ticket, key, options } => desk.get(ticket, key, &options),
+            Command::Get { ticket, key, options } => desk.get(topology, ticket, key, &options),
             Command::Ask { ticket, command } => desk.ask_topology(ticket, command),
             Command::Consumed { peer, class, bytes } => desk.consumed(peer, class, bytes),
             Command::Hold { peer, hold } => desk.hold(peer, APPLICATION, hold),

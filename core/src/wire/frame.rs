@@ -168,6 +168,8 @@ pub enum What<T: Topology> {
         /// Which.
         service: u32,
     },
+    /// Which records are kept under the target? Whoever on the way knows some answers.
+    Fetch,
 }
 
 /// What comes back to a routed question.
@@ -187,6 +189,13 @@ pub enum Answer {
     },
     /// The way ended.
     Unreachable,
+    /// Records, from somebody who keeps them or has copies.
+    Records {
+        /// Which; none if the owner has none.
+        records: Vec<Record>,
+        /// How many links they are from a replica.
+        far: u8,
+    },
 }
 
 /// How a request ended at its receiver.
@@ -441,7 +450,9 @@ impl<T: Topology> Body<T> {
             Self::Find { state, .. } => state.len(),
             Self::Next { peers, state, .. } => peers.len() * GUID_BYTES + state.len(),
             Self::Store { record, .. } => record.wire_len(),
-            Self::Fetched { records, .. } => records.iter().map(Record::wire_len).sum(),
+            Self::Fetched { records, .. } | Self::Answer { answer: Answer::Records { records, .. }, .. } => {
+                records.iter().map(Record::wire_len).sum()
+            }
             Self::Holds { kept, .. } => kept.len() * MARKED_BYTES,
             Self::Holding { answers, .. } => answers.len(),
             _ => 0,
@@ -495,6 +506,7 @@ impl<T: Topology> Clone for What<T> {
             Self::Lookup { n } => Self::Lookup { n: *n },
             Self::Request { service } => Self::Request { service: *service },
             Self::Notice { service } => Self::Notice { service: *service },
+            Self::Fetch => Self::Fetch,
         }
     }
 }

@@ -110,7 +110,11 @@ impl Ring {
 
     fn get(&mut self, at: usize, key: Key, quorum: Quorum) -> Option<Bytes> {
         let ticket = self.net.ticket();
-        self.net.command(at, Slot(0), Command::Get { ticket, key, options: GetOptions { quorum } });
+        self.net.command(
+            at,
+            Slot(0),
+            Command::Get { ticket, key, options: GetOptions { quorum, ..GetOptions::default() } },
+        );
         self.net.run_secs(30);
         match self.net.outcome(at, ticket) {
             Outcome::Records { records, .. } => records.first().map(|record| record.value.clone()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use polymorph_core::engine::io::{Command, Failure, Outcome};
 use polymorph_core::engine::{Slot, settings};
-use polymorph_core::record::{PutOptions, Quorum, Receipt, Record};
+use polymorph_core::record::{PutOptions, Quorum, Receipt, Record, Source};
 use polymorph_core::wire::frame::Body;
 use polymorph_core::{Guid, Key, Time};
 use proptest::prelude::*;
@@ -54,7 +54,7 @@ fn a_put_that_misses_its_quorum_says_how_many_it_reached() {
     assert_eq!(put_with(&mut net, at, b"x", options(Quorum::Of(1), None)), Outcome::Stored { replicas: 1 });
     // A read is held to the same.
     assert_eq!(get_with(&mut net, at, Quorum::Majority), failed(2));
-    assert!(matches!(get_with(&mut net, at, Quorum::Of(1)), Outcome::Records { replicas: 1, .. }));
+    assert!(matches!(get_with(&mut net, at, Quorum::Of(1)), Outcome::Records { source: Source::Replicas(1), .. }));
     silence(&mut net, all.clone());
     assert_eq!(put(&mut net, at, b"x", 1), Outcome::Failed(Failure::Timeout));
     // What missed its quorum is tried again until it is withdrawn.
@@ -67,7 +67,7 @@ fn a_put_that_misses_its_quorum_says_how_many_it_reached() {
 fn a_quorum_larger_than_the_overlay_asks_for_everybody() {
     let mut net = known(2, &three());
     assert_eq!(put_with(&mut net, 0, b"x", options(Quorum::Of(7), None)), Outcome::Stored { replicas: 2 });
-    assert!(matches!(get_with(&mut net, 1, Quorum::All), Outcome::Records { replicas: 2, .. }));
+    assert!(matches!(get_with(&mut net, 1, Quorum::All), Outcome::Records { source: Source::Replicas(2), .. }));
 }
 
 #[test]

@@ -67,7 +67,11 @@ pub(crate) fn get(net: &mut Net, at: usize) -> Vec<Bytes> {
 
 pub(crate) fn get_with(net: &mut Net, at: usize, quorum: Quorum) -> Outcome {
     let ticket = net.ticket();
-    net.command(at, Slot(0), Command::Get { ticket, key: KEY, options: GetOptions { quorum } });
+    net.command(
+        at,
+        Slot(0),
+        Command::Get { ticket, key: KEY, options: GetOptions { quorum, ..GetOptions::default() } },
+    );
     net.run_secs(40);
     net.outcome(at, ticket)
 }

@@ -93,7 +93,10 @@ impl Lying {
         for round in 0..=plan.retries {
             let fetched = each(world, &plan, &stored, 1 + u64::from(round), |world, peer, number| {
                 let (ticket, key) = (world.ticket(), key(world, number));
-                world.command(peer, Command::Get { ticket, key, options: GetOptions { quorum: plan.quorum } });
+                world.command(
+                    peer,
+                    Command::Get { ticket, key, options: GetOptions { quorum: plan.quorum, ..GetOptions::default() } },
+                );
                 ticket
             });
             let right = |(number, outcome): &(u64, Outcome)| match outcome {

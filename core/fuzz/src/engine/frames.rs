@@ -130,7 +130,8 @@ impl Sender<'_> {
 
     fn routed(&self, id: u32, source: &mut Source<'_>) -> Routed<Wild> {
         let back = [Return::None, Return::Path, Return::Direct][source.pick(3)];
-        let what = match source.pick(4) {
+        let what = match source.pick(5) {
+            4 => What::Fetch,
             0 => What::Message(self.say(source)),
             1 => What::Lookup { n: source.byte() },
             2 => What::Request { service: source.number() },
@@ -142,7 +143,11 @@ impl Sender<'_> {
     }
 
     fn answer(&self, source: &mut Source<'_>) -> Answer {
-        match source.pick(3) {
+        match source.pick(4) {
+            3 => {
+                let records = (0..source.pick(4)).map(|_| self.record(source)).collect();
+                Answer::Records { records, far: source.byte() }
+            }
             0 => Answer::Found { peers: self.guids(source) },
             1 => Answer::Response { from: self.guid(source), status: status(source) },
             _ => Answer::Unreachable,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use polymorph_core::engine::Slot;
 use polymorph_core::engine::io::{Command, Input, Origin, Responder, To};
-use polymorph_core::record::{GetOptions, PutOptions, Quorum};
+use polymorph_core::record::{Caches, GetOptions, PutOptions, Quorum};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::topology::question::Hold;
 
@@ -60,7 +60,8 @@ impl World {
             }
             10 => Command::Withdraw { key: key(source) },
             11 => {
-                let options = GetOptions { quorum: quorum(source) };
+                let caches = [Caches::Bypass, Caches::Allow][source.pick(2)];
+                let options = GetOptions { quorum: quorum(source), caches };
                 Command::Get { ticket: self.ticket(), key: key(source), options }
             }
             12 => Command::Consumed { peer, class: class(source), bytes: source.number() },

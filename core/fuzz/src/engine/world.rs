@@ -127,6 +127,7 @@ impl World {
             records_per_key: 4,
             records_per_peer: 16,
             record_bytes_per_peer: 8 << 10,
+            cached_bytes: 4 << 10,
             replicas: 3,
             ..settings::Overlay::default()
         };

@@ -1,6 +1,7 @@
 //! What a node keeps for others: newest wins whatever the order, and every table has a bound.
 
 use core::ops::Bound;
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use crate::engine::settings;
@@ -121,6 +122,12 @@ impl Kept {
     /// What is kept under a key and has not expired.
     pub(super) fn under(&self, key: &Key, now: Time) -> impl Iterator<Item = &Record> {
         self.shelves.get(key).into_iter().flat_map(move |shelf| shelf.fresh(now))
+    }
+
+    /// The same, if somebody saw to it lately that all replicas have it: a former replica shows nothing old.
+    pub(super) fn lately(&self, key: &Key, now: Time, within: Duration) -> impl Iterator<Item = &Record> {
+        let shelf = self.shelves.get(key).filter(|shelf| shelf.led || now.since(shelf.settled) <= within);
+        shelf.into_iter().flat_map(move |shelf| shelf.fresh(now))
     }
 
     /// A number that is the same at all who keep the same under a key; `None` if nothing is kept.

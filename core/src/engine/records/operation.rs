@@ -7,7 +7,7 @@ use crate::engine::desk::Desk;
 use crate::engine::io::{Failure, Outcome};
 use crate::engine::lookup::Asker;
 use crate::engine::turn::Todo;
-use crate::record::{GetOptions, Quorum, Receipt, Record, RecordError};
+use crate::record::{Caches, GetOptions, Quorum, Receipt, Record, RecordError, Source};
 use crate::topology::Topology;
 use crate::topology::event::Ticket;
 use crate::topology::question::{Lane, Target};
@@ -61,6 +61,20 @@ impl Operation {
         Self { ticket, key, quorum, wish, asked, open, good, older, full, records, hung_up, answers }
     }
 
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The same with one question under way, to nobody in particular.
+    pub(super) fn seeking(self) -> Self {
+        Self { asked: 1, open: 1, ..self }
+    }
+
+    /// The same with nobody asked.
+    pub(super) fn anew(self) -> Self {
+        Self { asked: 0, open: 0, ..self }
+    }
+
     pub(super) fn open(&self) -> usize {
         self.open
     }
@@ -78,18 +92,29 @@ impl Operation {
             Wish::Store(_) if self.full >= wanted => Outcome::Failed(Failure::Full),
             _ if reached < wanted => Outcome::Failed(Failure::Quorum { reached, wanted }),
             Wish::Store(_) => Outcome::Stored { replicas: self.good },
-            Wish::Fetch => Outcome::Records { records: self.records.clone(), replicas: self.good },
+            Wish::Fetch => Outcome::Records { records: self.records.clone(), source: Source::Replicas(self.good) },
         }
     }
 }
 
 impl<T: Topology> Desk<'_, T> {
     /// Fetches the records under a key.
-    pub(in crate::engine) fn get(&mut self, ticket: Ticket, key: Key, options: &GetOptions) {
+    pub(in crate::engine) fn get(&mut self, topology: &mut T, ticket: Ticket, key: Key, options: &GetOptions) {
         if !self.state.powers.routes {
             return self.done(ticket, Outcome::Failed(Failure::NotSupported));
         }
-        self.operate(Operation::new(Some(ticket), key, options.quorum, Wish::Fetch));
+        let operation = Operation::new(Some(ticket), key, options.quorum, Wish::Fetch);
+        match options.caches {
+            Caches::Bypass => self.operate(operation),
+            Caches::Allow => self.fetch_on_the_way(topology, operation),
+        }
+    }
+
+    pub(super) fn tell_found_on_the_way(&mut self, operation: &Operation, records: Vec<Record>) {
+        if let Some(ticket) = operation.ticket {
+            self.done(ticket, Outcome::Records { records, source: Source::Way });
+        }
+        self.tidy_records();
     }
 
     pub(super) fn operate(&mut self, operation: Operation) {

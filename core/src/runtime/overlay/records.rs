@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Overlay, OverlayError, failed};
 use crate::engine::io::{Command, Outcome};
-use crate::record::{GetOptions, PutOptions, Quorum, Record};
+use crate::record::{GetOptions, PutOptions, Quorum, Record, Source};
 use crate::{Guid, Key};
 
 /// How many replicas say who provides a content: each may know some that another has no room for.
@@ -17,8 +17,8 @@ const PROVIDERS_FROM: Quorum = Quorum::Of(3);
 pub struct Records {
     /// Checked, the newest of each publisher.
     pub records: Vec<Record>,
-    /// How many replicas had answered.
-    pub replicas: usize,
+    /// How many replicas had answered, or that it was somebody on the way.
+    pub source: Source,
 }
 
 impl Overlay {
@@ -64,7 +64,7 @@ impl Overlay {
         Ok(self.get_with(key, GetOptions::default()).await?.records)
     }
 
-    /// The same with a quorum of one's own. Replicas that showed an older record than others, or none, are sent the
+    /// The same with a quorum of one's own, or from a cache. Replicas that showed an older record than others, or none, are sent the
     /// newest.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Overlay {
     /// answered.
     pub async fn get_with(&self, key: Key, options: GetOptions) -> Result<Records, OverlayError> {
         match self.ask(|ticket| Command::Get { ticket, key, options }).await? {
-            Outcome::Records { records, replicas } => Ok(Records { records, replicas }),
+            Outcome::Records { records, source } => Ok(Records { records, source }),
             other => Err(failed(other)),
         }
     }
@@ -92,7 +92,7 @@ impl Overlay {
     /// # Errors
     /// As for [`get_with`](Self::get_with).
     pub async fn find_providers(&self, content: Key) -> Result<Vec<Guid>, OverlayError> {
-        let found = self.get_with(content, GetOptions { quorum: PROVIDERS_FROM }).await?;
+        let found = self.get_with(content, GetOptions { quorum: PROVIDERS_FROM, ..GetOptions::default() }).await?;
         let providers = found.records.iter().filter(|record| record.value.is_empty());
         Ok(providers.map(|record| record.publisher).collect())
     }
