@@ -102,7 +102,7 @@ pub struct GetOptions {
 }
 
 /// Whether copies will do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Caches {
     /// No: replicas are asked.
     #[default]
@@ -113,7 +113,7 @@ pub enum Caches {
 }
 
 /// Who showed records.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum Source {
     /// So many replicas.
     Replicas(usize),
