@@ -50,7 +50,7 @@ pub enum Receipt {
 }
 
 /// How many of a key's replicas must have done something.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Quorum {
     /// More than half: what was written so is seen by whoever reads so.
     #[default]
@@ -75,7 +75,7 @@ impl Quorum {
 }
 
 /// How a record is published.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PutOptions {
     /// How long each signed copy lives; it is signed and stored anew before that, until it is withdrawn.
     pub lifetime: Duration,
@@ -93,7 +93,7 @@ impl Default for PutOptions {
 }
 
 /// How records are fetched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct GetOptions {
     /// How many replicas must have answered.
     pub quorum: Quorum,
@@ -102,7 +102,7 @@ pub struct GetOptions {
 }
 
 /// Whether copies will do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Caches {
     /// No: replicas are asked.
     #[default]
@@ -113,7 +113,7 @@ pub enum Caches {
 }
 
 /// Who showed records.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum Source {
     /// So many replicas.
     Replicas(usize),

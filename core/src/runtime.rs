@@ -6,6 +6,7 @@
 
 mod driver;
 pub mod keyfile;
+mod log;
 mod node;
 mod overlay;
 pub mod service;

@@ -16,8 +16,9 @@ use crate::overlay::OverlayId;
 use crate::topology::Topology;
 use crate::topology::event::Event;
 use crate::topology::question::{CopyId, Lane, Spread};
-use crate::wire::frame::{Body, Copied, Urgency};
-use crate::wire::{MAX_FRAME_BYTES, frame};
+use crate::wire::Urgency;
+use crate::wire::frame::{Body, Copied};
+use crate::wire::{MAX_FRAME_BYTES, class};
 use crate::{Domain, Guid, Key, Time};
 
 /// How many topics one node may subscribe to in one overlay.
@@ -285,4 +286,4 @@ impl<T: Topology> Desk<'_, T> {
     }
 }
 
-const _: () = assert!(MAX_FRAME_BYTES / 2 + frame::FRAME_CHARGE as usize <= MAX_FRAME_BYTES);
+const _: () = assert!(MAX_FRAME_BYTES / 2 + class::FRAME_CHARGE as usize <= MAX_FRAME_BYTES);

@@ -13,16 +13,16 @@ use crate::topology::Topology;
 use crate::topology::event::{Change, Reachability, Ticket};
 use crate::topology::question::{CopyId, Hold, Target};
 use crate::wire::Frame;
-pub use crate::wire::frame::Urgency;
 use crate::wire::frame::{Goodbye, Status};
+pub use crate::wire::{Class, Urgency};
 use crate::{Contact, Guid, Key, OverlayName, Standing};
 
 /// Names one wire between this node and a peer; chosen by the driver, never used twice.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct ConnId(pub u64);
 
 /// Which side dialed a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Dialer {
     /// This node.
     Me,
@@ -30,34 +30,9 @@ pub enum Dialer {
     Peer,
 }
 
-/// The class of a frame's queue, the most urgent first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub enum Class {
-    /// The session's and the topologies' own talk; exempt from credit.
-    Control,
-    /// Worth nothing when late.
-    Deadline,
-    /// Messages of applications.
-    Message,
-    /// Large payloads.
-    Bulk,
-}
-
-impl Class {
-    /// How many bytes may wait for one peer, all classes together, when a frame of this class is to join them: the
-    /// more urgent it is, the fuller may the queue be.
-    #[must_use]
-    pub fn queue_limit(self, queue_bytes: usize) -> usize {
-        match self {
-            Self::Control => 2 * queue_bytes,
-            Self::Deadline => queue_bytes + queue_bytes / 2,
-            Self::Message => queue_bytes,
-            Self::Bulk => queue_bytes / 2,
-        }
-    }
-}
-
 /// Something that happened outside the engine.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum Input<T: Topology> {
     /// An authenticated wire to a peer is there.
     Connected {
@@ -123,6 +98,8 @@ pub enum Input<T: Topology> {
 }
 
 /// To whom an application speaks.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum To<T: Topology> {
     /// This peer.
     Peer(Guid),
@@ -131,7 +108,7 @@ pub enum To<T: Topology> {
 }
 
 /// Whether a broadcast names its origin for all to check, or merely says it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Origin {
     /// Signed by its origin (64 bytes and 50 µs each).
     #[default]
@@ -141,6 +118,8 @@ pub enum Origin {
 }
 
 /// What an application wants of an overlay.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum Command<T: Topology> {
     /// Enter through these peers; none for the first node.
     Join {
@@ -272,7 +251,7 @@ pub enum Command<T: Topology> {
 }
 
 /// Names a request that waits for this node's response.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Responder {
     /// Came straight, perhaps from this node itself.
     Direct {
@@ -302,7 +281,7 @@ pub enum Responder {
 }
 
 /// How something an application wanted ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Outcome {
     /// A lookup's end.
     Found {
@@ -349,7 +328,7 @@ pub enum Outcome {
 }
 
 /// Why something failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error, Serialize)]
 pub enum Failure {
     /// No answer in time.
     #[error("no answer in time")]
@@ -389,6 +368,8 @@ pub enum Failure {
 }
 
 /// Something the driver must do, or the application be told.
+#[derive(Serialize)]
+#[serde(bound = "")]
 pub enum Output<T: Topology> {
     /// Queue a frame on a wire.
     Send {
@@ -474,7 +455,7 @@ pub enum Output<T: Topology> {
 }
 
 /// What whoever watches an overlay sees.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Watch {
     /// The topology changed something.
     Changed(Change),

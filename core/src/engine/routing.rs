@@ -13,7 +13,8 @@ use crate::topology::Topology;
 use crate::topology::context::Context;
 use crate::topology::event::{Event, Ticket, Via};
 use crate::topology::question::{Lane, Pass, Query, Route, Target, Transit, Verdict};
-use crate::wire::frame::{Answer, Body, Return, Routed, Status, Urgency, What};
+use crate::wire::Urgency;
+use crate::wire::frame::{Answer, Body, Return, Routed, Status, What};
 
 /// How many ranked next hops a plain forward looks at: the best, and some to try when its queue is full.
 const ALTERNATIVES: usize = 3;

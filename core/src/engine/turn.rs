@@ -15,7 +15,8 @@ use crate::topology::context::Context;
 use crate::topology::event::{CallId, Change, Event, Via};
 use crate::topology::question::{Hold, Lane, Target};
 use crate::wire::Frame;
-use crate::wire::frame::{Body, Copied, Return, Routed, Urgency};
+use crate::wire::Urgency;
+use crate::wire::frame::{Body, Copied, Return, Routed};
 use crate::{Guid, Time};
 
 /// How much one input may set in motion. A topology that sends to itself without end is stopped here.

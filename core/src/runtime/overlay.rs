@@ -21,7 +21,8 @@ use crate::overlay::BadName;
 use crate::topology::erased::Boxed;
 use crate::topology::event::Ticket;
 use crate::topology::question::{Neighbor, Target};
-use crate::wire::frame::{Status, Urgency};
+use crate::wire::Urgency;
+use crate::wire::frame::Status;
 use crate::{Admission, Contact, Grant, Guid, Key, OverlayName, Standing, Topology};
 
 /// How many publications wait for one subscriber before it misses some.
@@ -35,6 +36,13 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct OverlaySpec {
     pub(super) attach: Box<Attach<Boxed>>,
+}
+
+/// What the engine is given, to [`replay`](crate::engine::log::replay) a node's log for instance.
+impl From<OverlaySpec> for Attach<Boxed> {
+    fn from(spec: OverlaySpec) -> Self {
+        *spec.attach
+    }
 }
 
 impl OverlaySpec {

@@ -14,7 +14,8 @@ use super::driver::{Mail, Mailbox};
 use crate::Guid;
 use crate::engine::Slot;
 use crate::engine::io::{Class, Responder};
-use crate::wire::frame::{FRAME_CHARGE, Status};
+use crate::wire::class::FRAME_CHARGE;
+use crate::wire::frame::Status;
 
 /// How many messages wait for one service. What bounds them is their senders' credit: as many of the smallest as 128
 /// peers may have on the way by default. A queue that is full drops notices, so this one is not to be.

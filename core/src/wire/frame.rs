@@ -5,7 +5,7 @@ use core::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::io::Class;
+use super::{Class, Urgency};
 use crate::identity::{PublicKey, Signature};
 use crate::overlay::{Membership, Standing};
 use crate::record::{Receipt, Record};
@@ -14,6 +14,8 @@ use crate::topology::question::{CopyId, Lane, Target, Verdict};
 use crate::{Contact, Guid, Key};
 
 /// One frame between two nodes.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub struct Frame<T: Topology> {
     /// Which overlay, in the sender's numbering; 0 for the session itself.
     pub tag: u32,
@@ -36,51 +38,6 @@ impl<T: Topology> Frame<T> {
             + super::survey::encoded_len(&self.body)
             + self.payload.len();
         inner + super::survey::encoded_len(&inner)
-    }
-}
-
-/// Payloads from this size on are bulk: one of them takes a slow line of 1 Mbit/s as long as a round trip around the
-/// world, so whatever is smaller goes first.
-pub const BULK_FROM: usize = 16 * 1024;
-
-/// Whether a message is of use when it is late.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub enum Urgency {
-    /// It is.
-    #[default]
-    Usual,
-    /// It is not: it overtakes all that is, and has a credit of its own.
-    Timely,
-}
-
-/// What a frame counts in queues and credit beside what makes it larger than the smallest: about a header.
-pub const FRAME_CHARGE: u32 = 64;
-
-impl<T: Topology> Frame<T> {
-    /// What the frame counts in queues and credit, about its size in bytes: everything in it that a peer could make
-    /// large counts. Both ends compute it alike.
-    #[must_use]
-    pub fn charge(&self) -> u32 {
-        let contacts: usize = self.contacts.iter().map(Contact::wire_len).sum();
-        let bytes = contacts + self.body.weight() + self.payload.len();
-        FRAME_CHARGE + u32::try_from(bytes).unwrap_or(u32::MAX / 2)
-    }
-
-    /// The queue it belongs to. Both ends compute it alike.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        let by_size = if self.payload.len() < BULK_FROM { Class::Message } else { Class::Bulk };
-        match &self.body {
-            Body::Notice { urgency: Urgency::Timely, .. } => Class::Deadline,
-            Body::Copy(copied) if copied.urgency == Urgency::Timely => Class::Deadline,
-            Body::Request { .. } | Body::Response { .. } | Body::Notice { .. } | Body::Copy(_) => by_size,
-            Body::Routed(_) | Body::Answer { .. } | Body::Send(_) | Body::Call { .. } | Body::Reply { .. }
-                if !self.payload.is_empty() =>
-            {
-                by_size
-            }
-            _ => Class::Control,
-        }
     }
 }
 
@@ -480,7 +437,7 @@ fn shared_weight(shared: &[Shared]) -> usize {
 
 impl<T: Topology> Body<T> {
     /// About how many bytes it takes on the wire, the few that every kind has left out.
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         match self {
             Self::Offer(offer) => offer.proofs.len() * size_of::<Proof>(),
             Self::Accept { shared, .. } | Self::Confirm { shared, .. } => shared_weight(shared),

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use polymorph_core::engine::io::{Command, Failure, Origin, Outcome, Watch};
 use polymorph_core::engine::{Slot, settings};
 use polymorph_core::topology::question::{CopyId, Hold, Lane};
-use polymorph_core::wire::frame::{Body, Copied, Urgency};
+use polymorph_core::wire::Urgency;
+use polymorph_core::wire::frame::{Body, Copied};
 use polymorph_core::{Guid, Key, Standing};
 
 use crate::net::Net;

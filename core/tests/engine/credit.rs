@@ -8,7 +8,8 @@ use polymorph_core::engine::{Slot, settings};
 use polymorph_core::record::Record;
 use polymorph_core::topology::event::Down;
 use polymorph_core::topology::question::Hold;
-use polymorph_core::wire::frame::{Body, Status, Urgency};
+use polymorph_core::wire::Urgency;
+use polymorph_core::wire::frame::{Body, Status};
 use polymorph_core::{Key, Time};
 
 use crate::net::Net;

@@ -8,7 +8,8 @@ use polymorph_core::engine::{Slot, settings};
 use polymorph_core::record::Receipt;
 use polymorph_core::topology::question::{Hold, Lane, Target, Verdict};
 use polymorph_core::wire::Frame;
-use polymorph_core::wire::frame::{Answer, Body, Return, Routed, Status, Urgency, What};
+use polymorph_core::wire::Urgency;
+use polymorph_core::wire::frame::{Answer, Body, Return, Routed, Status, What};
 use polymorph_core::{Guid, Key, Standing};
 
 use crate::net::{Dialing, Net};

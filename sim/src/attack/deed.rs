@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use polymorph_core::topology::question::Verdict;
-use polymorph_core::wire::frame::{Answer, Return, Urgency, What};
+use polymorph_core::wire::Urgency;
+use polymorph_core::wire::frame::{Answer, Return, What};
 use polymorph_core::wire::{Body, Frame};
 use polymorph_core::{Guid, Topology};
 

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use polymorph_core::engine::io::Class;
 use polymorph_core::record::{Receipt, Record};
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
+use polymorph_core::wire::Urgency;
 use polymorph_core::wire::frame::{
-    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, Urgency, What,
+    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, What,
 };
 use polymorph_core::wire::{self, Frame};
 use polymorph_core::{Contact, Domain, Guid, Key, Membership, PublicKey, Signature, Signer, Standing, Time};

@@ -7,7 +7,8 @@ use super::*;
 use crate::TransportAddress;
 use crate::identity::{Identity, PublicKey, Signer as _};
 use crate::runtime::transport::{Stream, TransportError};
-use crate::wire::frame::{Body, Urgency};
+use crate::wire::Urgency;
+use crate::wire::frame::Body;
 
 /// A connection of nothing but its control stream.
 #[derive(Debug)]
