@@ -123,7 +123,12 @@ async fn overlays(node: &Running) -> anyhow::Result<Vec<Value>> {
             "payload_bytes_in": metrics.payload_bytes_in, "payload_bytes_out": metrics.payload_bytes_out,
             "forwards": metrics.forwards, "copies": metrics.copies, "duplicates": metrics.duplicates,
             "dropped": metrics.dropped, "timeouts": metrics.timeouts, "faults": metrics.faults,
-            "records": metrics.records,
+            "records": metrics.records, "records_handed_over": metrics.handed_over,
+            "records_refused": {
+                "older": metrics.refused.older, "forged": metrics.refused.forged,
+                "too_large": metrics.refused.too_large, "expired": metrics.refused.expired,
+                "full": metrics.refused.full, "over_quota": metrics.refused.over_quota,
+            },
         }));
     }
     Ok(all)
