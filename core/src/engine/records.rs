@@ -90,8 +90,9 @@ impl<T: Topology> Desk<'_, T> {
         let receipt = if self.state.is_client() { Receipt::Refused } else { self.take_in(peer, record) };
         if receipt == Receipt::Kept {
             // Who owns it may be another one by the next walk, and this node must know then that it did.
-            let owned = self.replica_set(topology, key, 0).is_some_and(|(owned, _)| owned);
-            self.leads(&key, owned);
+            if self.replica_set(topology, key, 0).is_some_and(|(owned, _)| owned) {
+                self.leads(&key);
+            }
         }
         if id != 0 {
             self.send_or_drop(peer, Body::Stored { id, receipt }, Bytes::new());
@@ -154,9 +155,10 @@ impl<T: Topology> Desk<'_, T> {
         }
     }
 
-    fn leads(&mut self, key: &Key, owned: bool) {
+    /// This node owns a key, as far as it knows.
+    fn leads(&mut self, key: &Key) {
         if let Some(shelf) = self.state.records.as_mut().and_then(|records| records.kept.shelf(key)) {
-            shelf.led |= owned;
+            shelf.led = true;
         }
     }
 

@@ -147,15 +147,15 @@ impl<T: Topology> Desk<'_, T> {
         }
         for &peer in peers.iter().take(replicas) {
             if peer == me {
-                self.ask_myself(id, peers[0] == me);
+                self.ask_myself(id, peers[0]);
             } else {
                 self.ask_replica(id, peer);
             }
         }
     }
 
-    /// This node is a replica itself; the owner, if it is named first.
-    fn ask_myself(&mut self, id: u32, first: bool) {
+    /// This node is a replica itself, or even the owner.
+    fn ask_myself(&mut self, id: u32, owner: Guid) {
         let me = self.node.me;
         let Some(operation) = self.operation(id) else { return };
         let key = operation.key;
@@ -163,7 +163,9 @@ impl<T: Topology> Desk<'_, T> {
             Wish::Store(record) => {
                 let record = (**record).clone();
                 let receipt = self.keep(me, record);
-                self.leads(&key, first);
+                if owner == me {
+                    self.leads(&key);
+                }
                 Answered::Receipt(receipt)
             }
             Wish::Fetch => Answered::Records(self.kept(&key)),
