@@ -42,6 +42,18 @@ fn a_page_that_cannot_be_written_is_said_before_the_run() {
 }
 
 #[test]
+fn a_thousand_peers_that_sign_and_encode_for_real_find_what_those_find_that_do_not() {
+    let place = Place::new();
+    let run = ["sim", "chord", "--peers", "1000", "--ideal", "--seed", "1", "--lookups", "300"];
+    let real = &place.lines("home", &[&run[..], &["--real-crypto", "--wire"]].concat())[0];
+    assert_eq!((&real["lookups"]["ok"], &real["lookups"]["consistent"]), (&300.into(), &300.into()), "{real}");
+    // Real keys are other identities, and so other places on the ring; encoding alone changes nothing.
+    let [plain, encoded] = [&run[..], &[&run[..], &["--wire"]].concat()].map(|run| place.lines("home", run).remove(0));
+    assert_eq!(plain["trace_hash"], encoded["trace_hash"]);
+    assert_ne!(plain["trace_hash"], real["trace_hash"]);
+}
+
+#[test]
 fn real_nodes_take_as_many_hops_as_a_world_says() {
     let place = Place::new();
     let run = ["sim", "chord", "--peers", "24", "--lookups", "60", "--ideal", "--seed", "3"];
