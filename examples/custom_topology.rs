@@ -2,7 +2,7 @@
 //! the hub passes broadcasts on. The same value runs on real nodes and in virtual time.
 
 use bytes::Bytes;
-use polymorph::core::engine::io::{Command, Origin};
+use polymorph::core::engine::io::{Command, Origin, Urgency};
 use polymorph::core::topology::Topology;
 use polymorph::core::topology::context::Context;
 use polymorph::core::topology::event::Event;
@@ -52,7 +52,7 @@ fn in_virtual_time() -> anyhow::Result<()> {
     world.run_for(std::time::Duration::from_secs(10));
     let ticket = world.ticket();
     let (topic, payload, origin) = (None, Bytes::from_static(b"news"), Origin::Claimed);
-    world.command(peers[7], Command::Publish { ticket, topic, payload, origin });
+    world.command(peers[7], Command::Publish { ticket, topic, payload, origin, urgency: Urgency::Usual });
     world.run_for(std::time::Duration::from_secs(10));
     let copies: u64 = peers.iter().filter_map(|&p| Some(world.engine(p)?.metrics(world.slot(p))?.copies)).sum();
     println!("in virtual time: 1000 peers, one broadcast, {copies} copies");

@@ -6,7 +6,8 @@
 //!
 //! The way of an input: `turn` takes it apart · `session` wires, handshakes and who holds which link ·
 //! `desk` what a topology asks for, and sending · `routing` and `lookup` · `cast` broadcasts ·
-//! `records` · `calls` questions and their time-outs · `held` a simulator's way to stop what comes round by itself.
+//! `records` · `calls` questions and their time-outs · `held` a simulator's way to stop what comes round by itself ·
+//! `log` what went in and came out, to do it again.
 
 mod audit;
 pub mod book;
@@ -16,6 +17,7 @@ mod desk;
 pub(crate) mod hash;
 mod held;
 pub mod io;
+pub mod log;
 mod lookup;
 pub mod metrics;
 mod peers;
@@ -34,6 +36,8 @@ use core::fmt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::topology::Topology;
 use crate::topology::question::{Neighbor, Route};
 use crate::wire::frame::MAX_PROOFS;
@@ -45,7 +49,7 @@ use state::{NodeState, Overlay};
 use turn::{Todo, Turn};
 
 /// Which of a node's overlays.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Slot(pub u16);
 
 /// What the driver lends the engine for a turn: the place for outputs, the contact book, and scratch. One

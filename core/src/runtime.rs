@@ -6,6 +6,7 @@
 
 mod driver;
 pub mod keyfile;
+mod log;
 mod node;
 mod overlay;
 pub mod service;
@@ -15,6 +16,8 @@ pub mod transport;
 
 pub use node::{Builder, ListenError, Node, Status};
 pub use overlay::REQUEST_TIMEOUT;
-pub use overlay::{BulkStream, Found, Overlay, OverlayError, OverlaySpec, Publication, SessionHold, Subscription};
+pub use overlay::{
+    BulkStream, Found, Overlay, OverlayError, OverlaySpec, Publication, Records, SessionHold, Subscription,
+};
 pub use service::{Request, Service, ServiceError};
 pub use streams::{IncomingStream, IncomingStreams};

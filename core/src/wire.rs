@@ -5,12 +5,14 @@
 //! header: it is passed on as it came, never copied into a header or encoded again. Golden vectors of every body
 //! stand in `core/tests/golden/core.txt`.
 
+pub mod class;
 pub mod frame;
 pub mod survey;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::topology::Topology;
+pub use class::{Class, Urgency};
 pub use frame::{Body, Frame};
 
 /// The largest frame a session carries, its length prefix not counted. Larger things go over bulk streams.

@@ -1,5 +1,7 @@
 //! What stands on the wire, byte for byte: every body, every variant, every signed thing. See `golden/vectors.rs`.
 
+#![cfg(feature = "runtime")]
+
 #[path = "golden/dialogue.rs"]
 mod dialogue;
 #[path = "golden/vectors.rs"]
@@ -7,11 +9,15 @@ mod vectors;
 
 use bytes::{Bytes, BytesMut};
 use polymorph_core::contact::TransportAddress;
+use polymorph_core::engine::io::Class;
 use polymorph_core::overlay::Claim;
-use polymorph_core::record::Record;
+use polymorph_core::record::{Receipt, Record};
 use polymorph_core::topology::layer::Either;
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
-use polymorph_core::wire::frame::{Answer, Body, Copied, Goodbye, Offer, Return, Routed, Shared, Status, What};
+use polymorph_core::wire::Urgency;
+use polymorph_core::wire::frame::{
+    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, What,
+};
 use polymorph_core::wire::{self, Frame};
 use polymorph_core::{
     Admission, Contact, Domain, Grant, Guid, Identity, Key, Membership, OverlayId, OverlayName, PublicKey, Signature,
@@ -103,6 +109,7 @@ fn whats() -> Vec<(&'static str, What<Toy>)> {
         "lookup": What::Lookup { .. } => What::Lookup { n: 8 },
         "request": What::Request { .. } => What::Request { service: 300 },
         "notice": What::Notice { .. } => What::Notice { service: 301 },
+        "fetch": What::Fetch => What::Fetch,
     })
 }
 
@@ -114,7 +121,7 @@ fn routed(back: Return, to: Target<Toy>, what: What<Toy>) -> Routed<Toy> {
 
 fn copied(signed: Option<(PublicKey, Signature)>) -> Copied {
     let (id, sequence, topic) = (CopyId([6; 16]), 1 << 40, Some(Key([4; 32])));
-    Copied { id, origin: guid(2), sequence, topic, hops: 4, lane: lane(1), signed }
+    Copied { id, origin: guid(2), sequence, topic, hops: 4, lane: lane(1), urgency: Urgency::Timely, signed }
 }
 
 fn answers() -> Vec<(&'static str, Answer)> {
@@ -122,6 +129,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         "found": Answer::Found { .. } => Answer::Found { peers: vec![guid(2), guid(3)] },
         "response": Answer::Response { .. } => Answer::Response { from: guid(2), status: Status::Busy },
         "unreachable": Answer::Unreachable => Answer::Unreachable,
+        "records": Answer::Records { .. } => Answer::Records { records: vec![record()], far: 2 },
     })
 }
 
@@ -134,7 +142,7 @@ fn bodies() -> Vec<(&'static str, Body<Toy>)> {
         "goodbye": Body::Goodbye(_) => Body::Goodbye(Goodbye::Idle),
         "interest": Body::Interest { .. } => Body::Interest { lanes: 0b1001 },
         "leaving": Body::Leaving => Body::Leaving,
-        "credit": Body::Credit { .. } => Body::Credit { bytes: 70_000 },
+        "credit": Body::Credit { .. } => Body::Credit { class: Class::Bulk, bytes: 70_000 },
         "moved": Body::Moved(_) => Body::Moved(Box::new(membership())),
         "send": Body::Send(_) => Body::Send(Say::Note(300)),
         "call": Body::Call { .. } => Body::Call { id: 5, message: Say::Note(1) },
@@ -149,13 +157,16 @@ fn bodies() -> Vec<(&'static str, Body<Toy>)> {
         "copy": Body::Copy(_) => Body::Copy(Box::new(copied(None))),
         "request": Body::Request { .. } => Body::Request { id: 300, service: u32::MAX },
         "response": Body::Response { .. } => Body::Response { id: 300, status: Status::Failed },
-        "notice": Body::Notice { .. } => Body::Notice { service: 0x8000_0001 },
+        "notice": Body::Notice { .. } => Body::Notice { service: 0x8000_0001, urgency: Urgency::Timely },
         "store": Body::Store { .. } => Body::Store { id: 2, record: Box::new(record()) },
-        "stored": Body::Stored { .. } => Body::Stored { id: 2, kept: true },
+        "stored": Body::Stored { .. } => Body::Stored { id: 2, receipt: Receipt::Older },
         "fetch": Body::Fetch { .. } => Body::Fetch { id: 2, key: Key([4; 32]) },
         "fetched": Body::Fetched { .. } => Body::Fetched { id: 2, records: vec![record()] },
         "ping": Body::Ping { .. } => Body::Ping { id: 127 },
         "pong": Body::Pong { .. } => Body::Pong { id: 128 },
+        "holds": Body::Holds { .. } =>
+            Body::Holds { id: 3, calling: Calling::Lead, kept: vec![(Key([4; 32]), 1 << 40), (Key([5; 32]), 7)] },
+        "holding": Body::Holding { .. } => Body::Holding { id: 3, answers: vec![Holding::Differs, Holding::Same] },
     })
 }
 
@@ -194,6 +205,28 @@ fn small_enums(held: &mut Vectors) {
             "unreachable": Verdict::Unreachable => Verdict::Unreachable,
             "forward": Verdict::Forward => Verdict::Forward,
             "deliver": Verdict::Deliver { .. } => Verdict::Deliver { rank: 3 },
+        }),
+    );
+    held.each(
+        "receipt",
+        &every!(Receipt {
+            "kept": Receipt::Kept => Receipt::Kept,
+            "older": Receipt::Older => Receipt::Older,
+            "full": Receipt::Full => Receipt::Full,
+            "refused": Receipt::Refused => Receipt::Refused,
+        }),
+    );
+    held.each(
+        "calling",
+        &every!(Calling { "keep": Calling::Keep => Calling::Keep, "lead": Calling::Lead => Calling::Lead }),
+    );
+    held.each(
+        "holding",
+        &every!(Holding {
+            "same": Holding::Same => Holding::Same,
+            "differs": Holding::Differs => Holding::Differs,
+            "elsewhere": Holding::Elsewhere => Holding::Elsewhere,
+            "released": Holding::Released => Holding::Released,
         }),
     );
     held.each(

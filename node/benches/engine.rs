@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use polymorph::Key;
-use polymorph::core::engine::io::{ConnId, Origin, To};
+use polymorph::core::engine::io::{ConnId, Origin, To, Urgency};
 use polymorph::core::engine::{Command, Input};
 use polymorph::core::topology::erased::Boxed;
 use polymorph::core::topology::event::Ticket;
@@ -78,7 +78,13 @@ fn cut(frame: &Frame<Boxed>) -> Bytes {
 /// A notice on its way to whoever owns a key, as it leaves its origin.
 fn routed(origin: &mut Lone, len: usize) -> Bytes {
     let to = To::Target(Target::Key(Key::of(b"somewhere")));
-    origin.command(Command::Notice { ticket: Ticket(1), to, service: 7, payload: payload(len) });
+    origin.command(Command::Notice {
+        ticket: Ticket(1),
+        to,
+        service: 7,
+        urgency: Urgency::Usual,
+        payload: payload(len),
+    });
     let (_, frame) = origin.sent().next().expect("it is sent");
     cut(&frame)
 }
@@ -183,7 +189,8 @@ fn publish(chunks: usize, peers: usize, len: usize) -> Publish {
     let payload = payload(len);
     let (mut scratch, mut out) = (Vec::new(), BytesMut::new());
     let (mut turn, mut whole) = (Watch::default(), Watch::default());
-    let news = |payload: Bytes| Command::Publish { ticket: Ticket(1), topic: None, payload, origin: Origin::Claimed };
+    let (origin, urgency) = (Origin::Claimed, Urgency::Usual);
+    let news = |payload: Bytes| Command::Publish { ticket: Ticket(1), topic: None, payload, origin, urgency };
     for _ in 0..chunks {
         turn.time(1, || hub.command(news(payload.clone())));
         let mut charge = 0;
@@ -206,7 +213,8 @@ fn codec(chunks: usize) {
     let (mut origin, mut next) = (Lone::new(), Lone::new());
     link(&mut origin, &mut next, ConnId(1));
     let routed = wire::decode(routed(&mut origin, SMALL)).expect("a frame");
-    let news = Command::Publish { ticket: Ticket(1), topic: None, payload: payload(SMALL), origin: Origin::Claimed };
+    let (ticket, urgency) = (Ticket(1), Urgency::Usual);
+    let news = Command::Publish { ticket, topic: None, payload: payload(SMALL), origin: Origin::Claimed, urgency };
     origin.command(news);
     let (_, copy) = origin.sent().next().expect("a copy");
     let request = Frame {

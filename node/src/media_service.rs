@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use polymorph::Overlay;
 use polymorph::core::runtime::{IncomingStreams, OverlayError};
@@ -45,7 +44,7 @@ impl MediaService {
 
 /// Says that this node provides a blob, once; returns how many replicas confirmed. The engine repeats it.
 pub(crate) async fn provide(overlay: &Overlay, hash: Hash) -> Result<usize, OverlayError> {
-    overlay.put(hash.into(), Bytes::new(), RECORD_LIFETIME).await
+    overlay.provide(hash.into(), RECORD_LIFETIME).await
 }
 
 /// Puts every record once it can be put, and all of them again when the overlay has changed.

@@ -69,9 +69,9 @@ async fn look(
         let keys = wanted.borrow_and_update().clone();
         found.clear();
         for key in keys {
-            match overlay.get(key).await {
-                Ok(records) => found.extend(records.into_iter().map(|record| record.publisher)),
-                Err(error) => tracing::debug!(%error, "no records"),
+            match overlay.find_providers(key).await {
+                Ok(providers) => found.extend(providers),
+                Err(error) => tracing::debug!(%error, "nobody said who provides it"),
             }
         }
         if found.iter().any(|guid| *guid != me && !peers.contains_key(guid)) {

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use polymorph::core::engine::io::Watch;
+use polymorph::core::engine::io::{Class, Watch};
+use polymorph::core::record::Receipt;
 use polymorph::core::runtime::{Request, Service, ServiceError, service};
 use polymorph::core::wire::frame::{Body, Goodbye, Offer};
 use polymorph::core::wire::{MAX_FRAME_BYTES, MAX_FRAME_CONTACTS};
@@ -204,10 +205,10 @@ async fn frames_out_of_place(listen: &str) {
     attacker.enter(&scene.target).await;
     for id in 0..100u32 {
         attacker.queue(TAG, Body::Pong { id }, b"");
-        attacker.queue(TAG, Body::Stored { id, kept: true }, b"");
+        attacker.queue(TAG, Body::Stored { id, receipt: Receipt::Kept }, b"");
         attacker.queue(0, Body::Confirm { nonce: id.into(), shared: Vec::new() }, b"");
         attacker.queue(TAG + 7, Body::Ping { id }, b"");
-        attacker.queue(TAG, Body::Credit { bytes: u32::MAX }, b"");
+        attacker.queue(TAG, Body::Credit { class: Class::Message, bytes: u32::MAX }, b"");
     }
     attacker.say(TAG, Body::Request { id: 5, service: 99 }).await;
     attacker.hears("response").await;

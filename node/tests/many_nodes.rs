@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use polymorph::core::engine::io::Origin;
+use polymorph::core::record::{Caches, GetOptions};
 use polymorph::core::topology::model::{Census, Model};
 use polymorph::core::topology::question::{Hold, Role, Target};
 use polymorph::core::{Admission, OverlayName};
@@ -109,4 +110,44 @@ async fn plumtree_reaches_all_real_nodes_once_and_without_waste() {
     println!("payload duplicates after each broadcast: {duplicates:?}");
     let late = duplicates[usize::from(rounds) - 1] - duplicates[2];
     assert!(late <= NODES as u64 / 4, "after two broadcasts the tree stands: {duplicates:?}");
+}
+
+#[tokio::test]
+async fn values_and_providers_are_found_although_a_quarter_of_the_nodes_went() {
+    let members = start("shelf", |node| {
+        OverlaySpec::new("shelf", |place| <Chord as Model>::new(&Default::default(), place), node.guid()).unwrap()
+    })
+    .await;
+    let hour = Duration::from_secs(3600);
+    let key = |at: usize| Key::of(format!("value {at}").as_bytes());
+    for (at, (_, overlay)) in members.iter().enumerate() {
+        let value = Bytes::from(format!("of {at}"));
+        until("a majority keeps it", async || overlay.put(key(at), value.clone(), hour).await.is_ok()).await;
+    }
+    let content = Key::of(b"content");
+    let mut providers: Vec<Guid> = Vec::new();
+    for (node, overlay) in members.iter().step_by(8) {
+        until("somebody keeps it", async || overlay.provide(content, hour).await.is_ok()).await;
+        providers.push(node.guid());
+    }
+    providers.sort_unstable();
+    for (node, _) in members.iter().skip(1).step_by(4) {
+        node.shutdown(Duration::from_millis(100)).await;
+    }
+    for at in 0..NODES {
+        let (_, overlay) = &members[at / 4 * 4];
+        let caches = if at % 2 == 0 { Caches::Bypass } else { Caches::Allow };
+        let options = GetOptions { caches, ..GetOptions::default() };
+        until("it is found", async || {
+            let found = overlay.get_with(key(at), options).await;
+            found.is_ok_and(|found| found.records.iter().any(|record| record.value == format!("of {at}")))
+        })
+        .await;
+    }
+    until("all providers are found", async || {
+        let mut found = members[2].1.find_providers(content).await.unwrap_or_default();
+        found.sort_unstable();
+        found == providers
+    })
+    .await;
 }

@@ -13,7 +13,7 @@ use polymorph::core::topology::context::Context;
 use polymorph::core::topology::event::Event;
 use polymorph::transports::memory::{Hub, Memory};
 use polymorph::{Identity, Node, Overlay, OverlaySpec};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 const STALL: Duration = Duration::from_secs(60);
@@ -79,6 +79,11 @@ async fn a_reader_stalled_for_a_minute_makes_its_writer_busy_and_disturbs_nobody
     let (slow_reader, quick_reader) = (attach(&reader, "slow").await, attach(&reader, "quick").await);
     let (open, gate) = watch::channel(false);
     slow_reader.serve("gate", Gate(gate)).await.unwrap();
+    let (ticks, mut ticked) = mpsc::channel(1);
+    let clock = move |request: Request| {
+        ticks.try_send(request.payload.to_vec()).map(|()| Bytes::new()).map_err(|e| ServiceError(e.to_string()))
+    };
+    slow_reader.serve("clock", clock).await.unwrap();
     quick_reader.serve("echo", |request: Request| Ok(request.payload)).await.unwrap();
     slow.join(&[reader.contact()]).await.unwrap();
     quick.join(&[reader.contact()]).await.unwrap();
@@ -98,6 +103,9 @@ async fn a_reader_stalled_for_a_minute_makes_its_writer_busy_and_disturbs_nobody
         let now = slow.notice(reader.guid(), "gate", chunk.clone()).await;
         assert!(matches!(now, Err(OverlayError::Busy)), "after {:?}: {now:?}", began.elapsed());
         let meanwhile = p99(&quick, &reader, ASKED_EACH_SECOND).await;
+        // Nor does it disturb what is timely on the very overlay.
+        slow.timely().notice(reader.guid(), "clock", Bytes::from_static(b"now")).await.unwrap();
+        assert_eq!(ticked.recv().await.as_deref(), Some(&b"now"[..]));
         assert!(meanwhile <= before + LATER, "answers took {before:?} before, and {meanwhile:?} in the stall");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -41,6 +41,8 @@ pub struct Report {
     pub lookups: Option<Lookups>,
     /// Broadcasts to everybody.
     pub broadcast: Option<Broadcast>,
+    /// Values that were put, lay for a while, and were fetched.
+    pub records: Option<Records>,
     /// What peers remember.
     pub state: Option<State>,
     /// Wires of a peer.
@@ -107,6 +109,23 @@ pub struct Broadcast {
     /// The share of all receivers that had a broadcast so many milliseconds after it was sent, step by step.
     #[serde(skip)]
     pub coverage: Vec<(f64, f64)>,
+}
+
+/// Values that were put, lay for a while, and were fetched.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Records {
+    /// How many were put.
+    pub count: usize,
+    /// How large each was.
+    pub value_bytes: usize,
+    /// How many a quorum of replicas confirmed.
+    pub stored: usize,
+    /// How many of those a quorum of replicas gave back in the end.
+    pub found: usize,
+    /// How many when they were asked for the first time.
+    pub found_at_once: usize,
+    /// What a peer sent each second while they lay: records that were handed on, and what is said of them.
+    pub bytes_per_peer_s: Option<f64>,
 }
 
 /// What peers remember.

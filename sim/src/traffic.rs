@@ -6,10 +6,10 @@ use polymorph_core::Topology;
 use polymorph_core::wire::Body;
 
 /// The kinds of frames, in the order of their numbers on the wire.
-pub const KINDS: [&str; 25] = [
+pub const KINDS: [&str; 27] = [
     "offer", "accept", "confirm", "goodbye", "interest", "leaving", "credit", "moved", "send", "call", "reply",
     "routed", "answer", "find", "next", "copy", "request", "response", "notice", "store", "stored", "fetch", "fetched",
-    "ping", "pong",
+    "ping", "pong", "holds", "holding",
 ];
 
 /// The kinds that carry what applications send; all others are the price of the overlay.
@@ -48,6 +48,8 @@ pub(crate) fn kind<T: Topology>(body: &Body<T>) -> usize {
         Body::Fetched { .. } => 22,
         Body::Ping { .. } => 23,
         Body::Pong { .. } => 24,
+        Body::Holds { .. } => 25,
+        Body::Holding { .. } => 26,
     }
 }
 

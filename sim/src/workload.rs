@@ -1,8 +1,9 @@
-//! What applications of a world do while it is measured: lookups and broadcasts, all drawn from the seed.
+//! What applications of a world do while it is measured: lookups, broadcasts and records, all drawn from the seed.
 
 mod broadcasts;
 mod failure;
 mod meter;
+mod records;
 
 use core::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::world::{Peer, World};
 pub use broadcasts::{Broadcasts, Sources, broadcasts, origin};
 pub use failure::{Failure, windows};
 pub use meter::Meter;
+pub use records::{Lying, Records, put};
 
 /// Lookups of random keys by random peers.
 #[derive(Clone, Copy, Debug)]

@@ -2,15 +2,18 @@
 //! of what was decoded is asserted.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use polymorph::core::contact::{MAX_ADDRESSES, TransportAddress};
+use polymorph::core::engine::{Attach, log::replay};
 use polymorph::core::record::Record;
 use polymorph::core::topology::erased::Boxed;
 use polymorph::core::topology::layer::Layer;
+use polymorph::core::topology::model::Model;
 use polymorph::core::wire::{self, Frame};
 use polymorph::core::{
-    Admission, Ed25519, Grant, Membership, OverlayId, OverlayName, PublicKey, Standing, Time, Topology,
+    Admission, Ed25519, Grant, Identity, Membership, OverlayId, OverlayName, PublicKey, Standing, Time, Topology,
 };
 use polymorph::media::blob::tree::{self, Leaves};
 use polymorph::media::link::MAX_CONTACTS;
@@ -22,7 +25,7 @@ use polymorph::topologies::mesh::{hyparview::HyParView, plumtree::Plumtree};
 use polymorph::topologies::ring::{chord::Chord, kademlia::Kademlia, one_hop::OneHop};
 use polymorph::topologies::ring::{pastry::Pastry, symphony::Symphony, tapestry, tapestry::Tapestry};
 use polymorph::topologies::tree::scribe::Scribe;
-use polymorph::{Contact, Guid, Key};
+use polymorph::{Contact, Guid, Key, OverlaySpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -45,6 +48,7 @@ pub(crate) const DECODERS: &[Target] = &[
     ("proof", proof),
     ("address", address),
     ("overlay", overlay),
+    ("log", log),
 ];
 
 /// Decodes postcard; what comes out goes in again and is the same.
@@ -214,4 +218,13 @@ fn overlay(bytes: &[u8]) {
     let topology = parts.next().unwrap_or_default();
     let settings: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
     let _ = polymorph::overlay(Guid([1; 32]), name, topology, &settings);
+}
+
+/// A node's event log, done again.
+fn log(bytes: &[u8]) {
+    let identity = Identity::from_seed(&[1; 32]);
+    let me = identity.guid();
+    let spec = || OverlaySpec::new("log", |place| <FullMesh as Model>::new(&Default::default(), place), me);
+    let attach = |_| Attach::<Boxed>::from(spec().expect("a name"));
+    let _ = replay(bytes, Arc::new(identity), Arc::new(Ed25519), attach);
 }

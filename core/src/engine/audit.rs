@@ -51,7 +51,8 @@ impl<T: Topology> Engine<T> {
             let slot = overlay.slot;
             holds!(self.overlay(slot).is_some(), "{slot:?} is not attached");
             holds!(open || !overlay.agreed, "{slot:?} is agreed on without a wire");
-            holds!(open || overlay.sent == 0 && overlay.received == 0, "{slot:?} owes credit without a wire");
+            let even = overlay.accounts.iter().all(|account| account.sent == 0 && account.received == 0);
+            holds!(open || even, "{slot:?} owes credit without a wire");
             holds!(!none || overlay.required == 0, "{slot:?} is required, and nobody dials");
             holds!(!none || overlay.up == 0, "{slot:?} is up without a wire");
             let waits = overlay.agreed || settling || !agreed;
@@ -68,11 +69,13 @@ impl<T: Topology> Engine<T> {
 
 fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
     holds!(state.questions.len() <= state.settings.pending, "{} questions wait", state.questions.len());
+    let knows = |operation| state.records.as_ref().is_some_and(|records| records.knows(operation));
     for (id, pending) in state.questions.iter() {
         let woken = state.questions.next().is_some_and(|next| next <= pending.until);
         holds!(woken, "question {id} waits without end");
         let known = match pending.waits {
-            Waits::Record { operation } => state.records.knows(operation),
+            Waits::Record { operation } | Waits::Seek { operation } => knows(operation),
+            Waits::Offer { offer } => state.records.as_ref().is_some_and(|records| records.offers(offer)),
             _ => true,
         };
         holds!(known, "question {id} waits for nobody");
@@ -84,11 +87,12 @@ fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
         let asked = lookup.asked();
         holds!(asked == waiting, "lookup {id} waits for {asked} answers, and asked {waiting}");
         if let Asker::Record { operation } = lookup.asker() {
-            holds!(state.records.knows(*operation), "lookup {id} is for nobody");
+            holds!(knows(*operation), "lookup {id} is for nobody");
         }
     }
-    for (id, open) in state.records.open() {
-        let for_it = |w: &Waits| matches!(w, Waits::Record { operation } if *operation == id);
+    for (id, open) in state.records.iter().flat_map(|records| records.open()) {
+        let for_it =
+            |w: &Waits| matches!(w, Waits::Record { operation } | Waits::Seek { operation } if *operation == id);
         let asked = state.questions.iter().filter(|(_, p)| for_it(&p.waits)).count();
         let found = |l: &super::lookup::Lookup<T>| matches!(l.asker(), Asker::Record { operation } if *operation == id);
         let sought = state.lookups.values().any(|lookup| found(lookup));
@@ -97,6 +101,6 @@ fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
     for (timer, handle) in &state.set {
         holds!(state.timers.has(*handle), "timer {timer:?} will not fire");
     }
-    state.records.audit()?;
+    state.records.as_ref().map_or(Ok(()), |records| records.audit())?;
     state.casts.audit(&state.settings)
 }

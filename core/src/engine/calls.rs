@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::desk::Desk;
 use super::io::{Failure, Outcome, Output};
+use super::records::Answered;
 use super::rtt::Rtt;
 use super::turn::Todo;
 use crate::topology::Topology;
@@ -13,7 +14,7 @@ use crate::topology::context::Host as _;
 use crate::topology::event::{Event, Ticket};
 use crate::topology::question::Lane;
 use crate::wire::frame::{Answer, Body};
-use crate::{Guid, Time};
+use crate::{Guid, Key, Time};
 
 /// How long a topology may take for the answer to its own application.
 const ASK_WITHIN: Duration = Duration::from_secs(60);
@@ -35,6 +36,12 @@ pub(super) enum Waits {
     Ask { ticket: Ticket },
     /// A record being stored or fetched.
     Record { operation: u32 },
+    /// Records, from whoever on the way knows them.
+    Seek { operation: u32 },
+    /// What is kept here, told to a peer.
+    Offer { offer: u32 },
+    /// A record that a peer should keep from now on.
+    Handed { key: Key },
     /// The previous hop of a routed question, under its own number.
     Hop { peer: Guid, id: u32 },
 }
@@ -47,6 +54,7 @@ pub(super) enum Kind {
     Way,
     Response,
     Record,
+    Holding,
     Pong,
 }
 
@@ -56,11 +64,12 @@ impl Waits {
         match self {
             Self::Call { .. } => kind == Kind::Reply,
             Self::Find { .. } => kind == Kind::Next,
-            Self::Way { .. } | Self::Hop { .. } => kind == Kind::Way,
+            Self::Way { .. } | Self::Hop { .. } | Self::Seek { .. } => kind == Kind::Way,
             // Straight, or along a route.
             Self::Request { .. } => kind == Kind::Response || kind == Kind::Way,
             Self::Ping { .. } => kind == Kind::Pong,
-            Self::Record { .. } => kind == Kind::Record,
+            Self::Record { .. } | Self::Handed { .. } => kind == Kind::Record,
+            Self::Offer { .. } => kind == Kind::Holding,
             Self::Ask { .. } => false,
         }
     }
@@ -130,8 +139,10 @@ impl<T: Topology> Desk<'_, T> {
         }
         self.forget(id);
         // A round trip through nobody else but the peer's engine: measured.
-        if matches!(pending.waits, Waits::Call { .. } | Waits::Find { .. } | Waits::Ping { .. } | Waits::Record { .. })
-            && let Some(peer) = self.node.peers.get_mut(from)
+        if !matches!(
+            pending.waits,
+            Waits::Way { .. } | Waits::Hop { .. } | Waits::Seek { .. } | Waits::Request { .. } | Waits::Ask { .. }
+        ) && let Some(peer) = self.node.peers.get_mut(from)
             && pending.sent >= peer.since()
         {
             peer.rtt.sample(self.now.since(pending.sent));
@@ -179,7 +190,12 @@ impl<T: Topology> Desk<'_, T> {
             Waits::Request { ticket } | Waits::Ping { ticket } | Waits::Ask { ticket } => {
                 self.done(ticket, Outcome::Failed(why));
             }
-            Waits::Record { operation } => self.record_step(operation, Vec::new(), false),
+            Waits::Record { operation } => {
+                self.record_step(operation, peer.unwrap_or(self.node.me), Answered::Nothing);
+            }
+            Waits::Seek { operation } => self.sought_on_the_way(operation, self.node.me, None),
+            Waits::Offer { offer } => self.offer_failed(offer, peer),
+            Waits::Handed { key } => self.handed(peer.unwrap_or(self.node.me), key, None),
             Waits::Hop { peer, id } => {
                 if why != Failure::Timeout {
                     let body = Body::Answer { id, hops: 0, answer: Answer::Unreachable };
@@ -205,7 +221,7 @@ impl<T: Topology> Desk<'_, T> {
             {
                 self.forget(id);
                 self.ws.todo.push_back(Todo::Step { slot, lookup, answer: None, from: None });
-            } else {
+            } else if !self.replica_hung_up(id, peer) {
                 self.unanswered(id, Failure::PeerGone);
             }
         }

@@ -16,8 +16,9 @@ use crate::overlay::OverlayId;
 use crate::topology::Topology;
 use crate::topology::event::Event;
 use crate::topology::question::{CopyId, Lane, Spread};
+use crate::wire::Urgency;
 use crate::wire::frame::{Body, Copied};
-use crate::wire::{MAX_FRAME_BYTES, frame};
+use crate::wire::{MAX_FRAME_BYTES, class};
 use crate::{Domain, Guid, Key, Time};
 
 /// How many topics one node may subscribe to in one overlay.
@@ -149,18 +150,25 @@ fn signed_bytes(overlay: &OverlayId, topic: Option<&Key>, id: &CopyId) -> Vec<u8
 
 impl<T: Topology> Desk<'_, T> {
     /// The application publishes.
-    pub(super) fn publish(&mut self, topic: Option<Key>, payload: Bytes, origin: Origin) -> Outcome {
+    pub(super) fn publish(&mut self, topic: Option<Key>, payload: Bytes, origin: Origin, urgency: Urgency) -> Outcome {
         if payload.len() > MAX_FRAME_BYTES / 2 {
             return Outcome::Failed(Failure::TooLarge);
         }
         if !self.state.powers.spreads {
             return Outcome::Failed(Failure::NotSupported);
         }
-        self.broadcast(Lane::TOP, topic, payload, origin);
+        self.broadcast(Lane::TOP, topic, payload, origin, urgency);
         Outcome::Sent
     }
 
-    pub(super) fn broadcast(&mut self, lane: Lane, topic: Option<Key>, payload: Bytes, origin: Origin) {
+    pub(super) fn broadcast(
+        &mut self,
+        lane: Lane,
+        topic: Option<Key>,
+        payload: Bytes,
+        origin: Origin,
+        urgency: Urgency,
+    ) {
         let me = self.node.me;
         // The first sequence number is the moment of the first broadcast: it never repeats after a restart.
         self.state.casts.sequence = self.state.casts.sequence.max(self.now.0) + 1;
@@ -170,7 +178,7 @@ impl<T: Topology> Desk<'_, T> {
             let bytes = signed_bytes(&self.state.id, topic.as_ref(), &id);
             (self.node.signer.public_key(), self.node.signer.sign(Domain::Broadcast, &bytes))
         });
-        let copied = Box::new(Copied { id, origin: me, sequence, topic, hops: 0, lane, signed });
+        let copied = Box::new(Copied { id, origin: me, sequence, topic, hops: 0, lane, urgency, signed });
         self.state.casts.see(seen_as(id, topic.as_ref()), self.state.settings.seen);
         self.take(copied, payload, None, None);
     }
@@ -278,4 +286,4 @@ impl<T: Topology> Desk<'_, T> {
     }
 }
 
-const _: () = assert!(MAX_FRAME_BYTES / 2 + frame::FRAME_CHARGE as usize <= MAX_FRAME_BYTES);
+const _: () = assert!(MAX_FRAME_BYTES / 2 + class::FRAME_CHARGE as usize <= MAX_FRAME_BYTES);

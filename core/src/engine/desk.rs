@@ -58,13 +58,12 @@ impl<T: Topology> Desk<'_, T> {
         }
         let settings = &self.node.settings;
         let Some(peer) = self.node.peers.entry(to, settings.peers) else { return Err(Busy) };
-        if frame.class() != Class::Control && peer.queue_with(charge) > settings.queue_bytes {
-            peer.overlay_entry(slot).refused = true;
-            return Err(Busy);
-        }
+        let class = frame.class();
         // Control frames are exempt from credit, but no queue is without a bound.
-        if peer.queue_with(charge) > 2 * settings.queue_bytes {
-            if frame.body.is_vital() {
+        if peer.queue_with(charge) > class.queue_limit(settings.queue_bytes) {
+            if class != Class::Control {
+                peer.overlay_entry(slot).refused = true;
+            } else if frame.body.is_vital() {
                 self.ws.todo.push_back(Todo::Choked { peer: to });
             }
             return Err(Busy);
@@ -72,12 +71,11 @@ impl<T: Topology> Desk<'_, T> {
         match peer.link {
             Link::Open(wire) if peer.carries(slot) => {
                 peer.used = self.now;
-                if frame.class() == Class::Message {
-                    let overlay = peer.overlay_entry(slot);
-                    if overlay.sent > 0 && overlay.sent.saturating_add(charge) > overlay.credit {
-                        overlay.refused = true;
-                        return Err(Busy);
-                    }
+                let overlay = peer.overlay_entry(slot);
+                let sent = overlay.account(class).map_or(0, |account| account.sent);
+                if sent > 0 && sent.saturating_add(charge) > overlay.credit {
+                    overlay.refused = true;
+                    return Err(Busy);
                 }
                 self.emit(to, wire.conn, frame);
             }
@@ -124,9 +122,8 @@ impl<T: Topology> Desk<'_, T> {
         let (class, charge) = (frame.class(), frame.charge());
         if let Some(peer) = self.node.peers.get_mut(&to) {
             peer.queued += charge as usize;
-            if class == Class::Message {
-                let overlay = peer.overlay_entry(slot);
-                overlay.sent = overlay.sent.saturating_add(charge);
+            if let Some(account) = peer.overlay_entry(slot).account(class) {
+                account.sent = account.sent.saturating_add(charge);
             }
         }
         self.state.metrics.frames_out += 1;
@@ -285,7 +282,9 @@ fn mentioned<T: Topology>(body: &Body<T>, found: &mut Vec<Guid>) {
             }
         }
         Body::Answer { answer: Answer::Found { peers }, .. } | Body::Next { peers, .. } => found.extend(peers),
-        Body::Fetched { records, .. } => found.extend(records.iter().map(|r| r.publisher)),
+        Body::Fetched { records, .. } | Body::Answer { answer: Answer::Records { records, .. }, .. } => {
+            found.extend(records.iter().map(|r| r.publisher))
+        }
         Body::Store { record, .. } => found.push(record.publisher),
         _ => {}
     }
@@ -352,8 +351,7 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
                 self.ws.todo.push_back(Todo::Lookup { slot, asker, lane, to, n, via });
             }
             Action::Broadcast { topic, payload } => {
-                let origin = super::io::Origin::Claimed;
-                self.ws.todo.push_back(Todo::Broadcast { slot, lane, topic, payload, origin });
+                self.ws.todo.push_back(Todo::Broadcast { slot, lane, topic, payload });
             }
             Action::Resend { id, to } => self.resend(id, to),
             Action::Deliver { from, payload } => self.ws.out.push(Output::Delivered { slot, from, payload }),

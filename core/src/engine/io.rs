@@ -4,23 +4,25 @@ use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::Slot;
 use crate::overlay::Grant;
-use crate::record::Record;
+use crate::record::{GetOptions, PutOptions, Record, Source};
 use crate::topology::Topology;
 use crate::topology::event::{Change, Reachability, Ticket};
 use crate::topology::question::{CopyId, Hold, Target};
 use crate::wire::Frame;
 use crate::wire::frame::{Goodbye, Status};
+pub use crate::wire::{Class, Urgency};
 use crate::{Contact, Guid, Key, OverlayName, Standing};
 
 /// Names one wire between this node and a peer; chosen by the driver, never used twice.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct ConnId(pub u64);
 
 /// Which side dialed a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Dialer {
     /// This node.
     Me,
@@ -28,20 +30,9 @@ pub enum Dialer {
     Peer,
 }
 
-/// The class of a frame's queue, the most urgent first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Class {
-    /// The session's and the topologies' own talk; exempt from credit.
-    Control,
-    /// Worth nothing when late.
-    Deadline,
-    /// Messages of applications.
-    Message,
-    /// Large payloads.
-    Bulk,
-}
-
 /// Something that happened outside the engine.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum Input<T: Topology> {
     /// An authenticated wire to a peer is there.
     Connected {
@@ -107,6 +98,8 @@ pub enum Input<T: Topology> {
 }
 
 /// To whom an application speaks.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum To<T: Topology> {
     /// This peer.
     Peer(Guid),
@@ -115,7 +108,7 @@ pub enum To<T: Topology> {
 }
 
 /// Whether a broadcast names its origin for all to check, or merely says it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Origin {
     /// Signed by its origin (64 bytes and 50 µs each).
     #[default]
@@ -125,6 +118,8 @@ pub enum Origin {
 }
 
 /// What an application wants of an overlay.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub enum Command<T: Topology> {
     /// Enter through these peers; none for the first node.
     Join {
@@ -161,6 +156,8 @@ pub enum Command<T: Topology> {
         to: To<T>,
         /// Which service.
         service: u32,
+        /// Whether it is of use when it is late. What goes along a route is never urgent.
+        urgency: Urgency,
         /// What.
         payload: Bytes,
     },
@@ -183,6 +180,8 @@ pub enum Command<T: Topology> {
         payload: Bytes,
         /// Whether it is signed.
         origin: Origin,
+        /// Whether it is of use when it is late.
+        urgency: Urgency,
     },
     /// Hear a topic.
     Subscribe {
@@ -202,8 +201,8 @@ pub enum Command<T: Topology> {
         key: Key,
         /// What; empty for "I provide this".
         value: Bytes,
-        /// How long each signed copy lives; it is signed and stored anew before that.
-        lifetime: Duration,
+        /// For how long, and when it counts as stored.
+        options: PutOptions,
     },
     /// Keep an own record alive no longer.
     Withdraw {
@@ -216,6 +215,8 @@ pub enum Command<T: Topology> {
         ticket: Ticket,
         /// Which.
         key: Key,
+        /// How many replicas must have answered.
+        options: GetOptions,
     },
     /// The application's own question to the topology. [`Outcome::Answer`] follows.
     Ask {
@@ -228,6 +229,8 @@ pub enum Command<T: Topology> {
     Consumed {
         /// Whose.
         peer: Guid,
+        /// Of which class.
+        class: Class,
         /// How many.
         bytes: u32,
     },
@@ -248,7 +251,7 @@ pub enum Command<T: Topology> {
 }
 
 /// Names a request that waits for this node's response.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Responder {
     /// Came straight, perhaps from this node itself.
     Direct {
@@ -278,7 +281,7 @@ pub enum Responder {
 }
 
 /// How something an application wanted ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Outcome {
     /// A lookup's end.
     Found {
@@ -302,13 +305,18 @@ pub enum Outcome {
     },
     /// Taken for sending.
     Sent,
-    /// Kept by so many.
+    /// Kept by so many as were asked for, or more.
     Stored {
         /// How many replicas confirmed.
         replicas: usize,
     },
-    /// What was found under a key, checked, newest of each publisher.
-    Records(Vec<Record>),
+    /// What was found under a key.
+    Records {
+        /// Checked, the newest of each publisher.
+        records: Vec<Record>,
+        /// How many replicas had answered, or that it was somebody on the way.
+        source: Source,
+    },
     /// The topology's answer.
     Answer(Bytes),
     /// A round trip.
@@ -320,7 +328,7 @@ pub enum Outcome {
 }
 
 /// Why something failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error, Serialize)]
 pub enum Failure {
     /// No answer in time.
     #[error("no answer in time")]
@@ -343,9 +351,25 @@ pub enum Failure {
     /// The overlay was detached meanwhile.
     #[error("the overlay was detached")]
     Detached,
+    /// Too few replicas did as they were asked.
+    #[error("{reached} replicas confirmed, {wanted} were asked for")]
+    Quorum {
+        /// How many did.
+        reached: usize,
+        /// How many were asked for.
+        wanted: usize,
+    },
+    /// The replicas keep a newer record of this publisher.
+    #[error("a newer record of this publisher is stored already")]
+    Older,
+    /// The replicas have no room left, in all or for this publisher.
+    #[error("the replicas have no room for it")]
+    Full,
 }
 
 /// Something the driver must do, or the application be told.
+#[derive(Serialize)]
+#[serde(bound = "")]
 pub enum Output<T: Topology> {
     /// Queue a frame on a wire.
     Send {
@@ -391,6 +415,8 @@ pub enum Output<T: Topology> {
         from: Guid,
         /// Whose credit it takes until [`Command::Consumed`].
         charge: Guid,
+        /// Of which class.
+        class: Class,
         /// How much of it.
         bytes: u32,
         /// Who waits for a response.
@@ -429,7 +455,7 @@ pub enum Output<T: Topology> {
 }
 
 /// What whoever watches an overlay sees.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Watch {
     /// The topology changed something.
     Changed(Change),

@@ -15,7 +15,7 @@ use crate::topology::Topology;
 use crate::topology::event::{Event, Ticket};
 use crate::topology::question::{Lane, Query, Target, Verdict};
 use crate::wire::frame::{Answer, Body, Return, What};
-use crate::{Distance, Guid};
+use crate::{Distance, Guid, Key};
 
 /// How long one try of a recursive lookup may take before another first hop is tried: ten wide-area hops there and
 /// back, and one hop that had to be dialed in vain.
@@ -40,6 +40,8 @@ pub(super) enum Asker {
     Request { ticket: Ticket, service: u32, payload: Bytes, timeout: Duration },
     /// A record to be stored or fetched.
     Record { operation: u32 },
+    /// Records whose owner is somebody else now.
+    Stray { key: Key },
 }
 
 /// What a lookup found.
@@ -487,6 +489,7 @@ impl<T: Topology> Desk<'_, T> {
             (Asker::Record { operation }, found) => {
                 self.record_found(operation, &found.map(|f| f.peers).unwrap_or_default());
             }
+            (Asker::Stray { key }, found) => self.stray_found(key, found.ok().map(|f| f.owner)),
             (Asker::Application { ticket } | Asker::Request { ticket, .. }, Err(why)) => {
                 self.done(ticket, Outcome::Failed(why));
             }

@@ -26,6 +26,27 @@ pub struct Metrics {
     pub faults: u64,
     /// Records kept for others, now.
     pub records: u64,
+    /// Records given to other replicas because ranges moved.
+    pub handed_over: u64,
+    /// Records that were not kept or believed, by reason.
+    pub refused: Refused,
+}
+
+/// Records this node was handed and did not keep or believe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Refused {
+    /// A newer one was known: a replay, or one that was long on its way.
+    pub older: u64,
+    /// The signature is not the publisher's, or it is another key's.
+    pub forged: u64,
+    pub too_large: u64,
+    /// Its time is over, or ends too late.
+    pub expired: u64,
+    /// No room in all or under its key.
+    pub full: u64,
+    /// Its publisher, or who brought it, has used its share up.
+    pub over_quota: u64,
 }
 
 /// A peer with a session.

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 
 use super::Slot;
 use super::hash::Seeded;
-use super::io::{ConnId, Dialer};
+use super::io::{Class, ConnId, Dialer};
 use super::rtt::Rtt;
 use super::timers::Handle;
 use super::waiting::Waiting;
@@ -77,6 +77,17 @@ impl Flow {
     }
 }
 
+/// What one class of messages took of the credit between this node and a peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Account {
+    /// Bytes sent for which no credit came back.
+    pub(super) sent: u32,
+    /// Bytes received that were not taken in.
+    pub(super) received: u32,
+    /// Bytes taken in of which the peer was not told yet.
+    pub(super) owed: u32,
+}
+
 /// One overlay between this node and a peer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeerOverlay {
@@ -96,14 +107,12 @@ pub(super) struct PeerOverlay {
     pub(super) member: bool,
     /// Until when its grant lets it take part.
     pub(super) until: Time,
-    /// How many bytes it lets come before it took them in.
+    /// How many bytes of each class it lets come before it took them in.
     pub(super) credit: u32,
     /// Which version of the topology's messages was agreed on, as an index into this node's list.
     pub(super) protocol: u8,
-    /// Bytes sent for which no credit came back, received that were not taken in, taken in and not yet told.
-    pub(super) sent: u32,
-    pub(super) received: u32,
-    pub(super) owed: u32,
+    /// Of each class but control, the most urgent first.
+    pub(super) accounts: [Account; 3],
     /// How many of its questions are remembered here on their way.
     pub(super) ways: u32,
     /// Somebody was told "busy" and waits.
@@ -125,9 +134,7 @@ impl PeerOverlay {
             until: Time::MAX,
             credit: 0,
             protocol: 0,
-            sent: 0,
-            received: 0,
-            owed: 0,
+            accounts: [Account::default(); 3],
             ways: 0,
             refused: false,
         }
@@ -146,6 +153,11 @@ impl PeerOverlay {
             Some(Hold::Cached) => self.cached |= bit,
             None => {}
         }
+    }
+
+    /// What one class took of the credit; control is exempt from it.
+    pub(super) fn account(&mut self, class: Class) -> Option<&mut Account> {
+        self.accounts.get_mut(usize::from(class as u8).checked_sub(1)?)
     }
 
     pub(super) fn unused(&self) -> bool {

@@ -1,63 +1,48 @@
-//! Records at the replica set of their key, on any key-routed overlay: stored, fetched, kept alive, expired.
+//! Records at the replica set of their key, on any key-routed overlay.
+//!
+//! `kept` what this node keeps for others · `own` what it publishes and keeps alive · `operation` storing at and
+//! fetching from a replica set, with quorums and read repair · `hand_over` who is to keep what when ranges move, and
+//! `offers` how peers agree on it · `cache` copies of what passes by, and `on_the_way` how they are found.
+
+mod cache;
+mod hand_over;
+mod kept;
+mod offers;
+mod on_the_way;
+mod operation;
+mod own;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::calls::Waits;
 use super::desk::{Desk, MAX_PAYLOAD};
-use super::io::{Failure, Outcome};
-use super::lookup::Asker;
+use super::io::Failure;
 use super::state::OverlayTimer;
-use super::timers::Handle;
-use super::turn::Todo;
-use crate::record::{MAX_LIFETIME_SECS, MAX_VALUE_BYTES, Record};
+use crate::record::{Receipt, Record, RecordError};
 use crate::topology::Topology;
-use crate::topology::event::Ticket;
-use crate::topology::question::{Lane, Target};
 use crate::wire::frame::Body;
 use crate::{Guid, Key};
+use cache::Cache;
+use hand_over::HandOver;
+use kept::{Kept, Refusal};
+pub(super) use operation::Answered;
+use operation::Operation;
+use own::Own;
 
-/// A record is signed and stored anew after this share of its lifetime, so that two rounds may fail.
-const REPUBLISH_SHARE: u32 = 3;
-/// A shorter life is lengthened to this: a record is stored anew every second then.
-const MIN_LIFETIME: Duration = Duration::from_secs(3);
 /// How often expired records are dropped.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
-/// How many replicas must have answered a fetch that found something.
-const READ_QUORUM: usize = 3;
-/// How many own records a node keeps alive in one overlay.
-const MAX_OWN: usize = 16_384;
 
-/// An own record, kept alive.
-#[derive(Debug)]
-struct Own {
-    value: Bytes,
-    lifetime: Duration,
-    /// When it is stored anew.
-    timer: Handle,
-}
-
-/// A record being stored or fetched.
-#[derive(Debug)]
-struct Operation {
-    ticket: Option<Ticket>,
-    key: Key,
-    /// `Some` while storing.
-    record: Option<Record>,
-    open: usize,
-    good: usize,
-    records: Vec<Record>,
-}
-
-/// What one overlay keeps of records.
+/// What one overlay keeps of records. Most overlays have none: it is boxed, and gone when it is empty.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    kept: BTreeMap<Key, Vec<Record>>,
-    count: usize,
+    kept: Kept,
+    cache: Cache,
     own: BTreeMap<Key, Own>,
     operations: BTreeMap<u32, Operation>,
+    hand_over: HandOver,
+    /// Whether the timer for it is set.
     expiring: bool,
 }
 
@@ -66,164 +51,113 @@ impl Records {
         self.operations.contains_key(&operation)
     }
 
-    /// The operations under way, each with how many replicas have not answered.
-    pub(super) fn open(&self) -> impl Iterator<Item = (u32, usize)> {
-        self.operations.iter().map(|(id, operation)| (*id, operation.open))
+    pub(super) fn offers(&self, offer: u32) -> bool {
+        self.hand_over.offers.contains_key(&offer)
     }
 
-    /// Checks the count.
+    /// The operations under way, each with how many replicas have not answered.
+    pub(super) fn open(&self) -> impl Iterator<Item = (u32, usize)> {
+        self.operations.iter().map(|(id, operation)| (*id, operation.open()))
+    }
+
+    /// Checks the books.
     pub(super) fn audit(&self) -> Result<(), String> {
-        let kept = self.kept.values().map(Vec::len).sum::<usize>();
-        if kept == self.count { Ok(()) } else { Err(format!("{} records are counted, {kept} are kept", self.count)) }
+        self.kept.audit()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let values: usize = self.kept.values().flatten().map(|r| size_of::<Record>() + r.value.len()).sum();
-        values + self.own.len() * 96 + self.operations.len() * size_of::<Operation>()
+        let own = self.own.len() * (size_of::<Key>() + size_of::<Own>());
+        size_of::<Self>()
+            + self.kept.bytes()
+            + self.cache.bytes()
+            + own
+            + self.operations.len() * size_of::<Operation>()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.expiring && self.own.is_empty() && self.operations.is_empty() && self.hand_over.offers.is_empty()
     }
 }
 
 impl<T: Topology> Desk<'_, T> {
-    /// Publishes a record, and keeps it alive from now on.
-    pub(super) fn put(&mut self, ticket: Ticket, key: Key, value: Bytes, lifetime: Duration) {
-        let failure = if !self.state.powers.routes {
-            Some(Failure::NotSupported)
-        } else if value.len() > MAX_VALUE_BYTES || lifetime > Duration::from_secs(MAX_LIFETIME_SECS) {
-            Some(Failure::TooLarge)
-        } else if self.state.records.own.len() >= MAX_OWN && !self.state.records.own.contains_key(&key) {
-            Some(Failure::TooMany)
-        } else {
-            None
-        };
-        if let Some(failure) = failure {
-            return self.done(ticket, Outcome::Failed(failure));
-        }
-        let lifetime = lifetime.max(MIN_LIFETIME);
-        let timer = self.state.timers.push(self.now + lifetime / REPUBLISH_SHARE, OverlayTimer::Republish(key));
-        self.withdraw(&key);
-        self.state.records.own.insert(key, Own { value, lifetime, timer });
-        self.store_own(key, Some(ticket));
-    }
-
-    pub(super) fn withdraw(&mut self, key: &Key) {
-        if let Some(own) = self.state.records.own.remove(key) {
-            self.state.timers.remove(own.timer);
-        }
-    }
-
-    /// Signs an own record anew and stores it.
-    pub(super) fn republish(&mut self, key: Key) {
-        let Some(own) = self.state.records.own.get_mut(&key) else { return };
-        own.timer = self.state.timers.push(self.now + own.lifetime / REPUBLISH_SHARE, OverlayTimer::Republish(key));
-        self.store_own(key, None);
-    }
-
-    fn store_own(&mut self, key: Key, ticket: Option<Ticket>) {
-        let Some(own) = self.state.records.own.get(&key) else { return };
-        let expires = self.now + own.lifetime;
-        let record = Record::sign(&*self.node.signer, key, own.value.clone(), self.now.0, expires);
-        self.operate(Operation { ticket, key, record: Some(record), open: 0, good: 0, records: Vec::new() });
-    }
-
-    /// Fetches the records under a key.
-    pub(super) fn get(&mut self, ticket: Ticket, key: Key) {
-        if !self.state.powers.routes {
-            return self.done(ticket, Outcome::Failed(Failure::NotSupported));
-        }
-        self.operate(Operation { ticket: Some(ticket), key, record: None, open: 0, good: 0, records: Vec::new() });
-    }
-
-    fn operate(&mut self, operation: Operation) {
-        if self.state.records.operations.len() >= self.state.settings.pending {
-            if let Some(ticket) = operation.ticket {
-                self.done(ticket, Outcome::Failed(Failure::TooMany));
-            }
-            return;
-        }
-        let slot = self.slot();
-        let to = Target::Key(operation.key);
-        let n = self.state.settings.replicas;
-        let id = self.state.next_id();
-        self.state.records.operations.insert(id, operation);
-        let asker = Asker::Record { operation: id };
-        self.ws.todo.push_back(Todo::Lookup { slot, asker, lane: Lane::TOP, to, n, via: None });
-    }
-
-    /// The replica set of an operation's key is known.
-    pub(super) fn record_found(&mut self, id: u32, peers: &[Guid]) {
-        let me = self.node.me;
-        let replicas = self.state.settings.replicas;
-        let Some(operation) = self.state.records.operations.get_mut(&id) else { return };
-        operation.open = peers.len().min(replicas);
-        let (key, record) = (operation.key, operation.record.clone());
-        if peers.is_empty() {
-            return self.record_done(id, Some(Failure::Unreachable));
-        }
-        for &peer in peers.iter().take(replicas) {
-            match &record {
-                Some(record) if peer == me => {
-                    let kept = self.keep(record.clone());
-                    self.record_step(id, Vec::new(), kept);
-                }
-                None if peer == me => {
-                    let records = self.kept(&key);
-                    self.record_step(id, records, true);
-                }
-                Some(record) => {
-                    let record = Box::new(record.clone());
-                    let body = |question| Body::Store { id: question, record };
-                    self.ask(peer, Waits::Record { operation: id }, None, Bytes::new(), body);
-                }
-                None => {
-                    let body = |question| Body::Fetch { id: question, key };
-                    self.ask(peer, Waits::Record { operation: id }, None, Bytes::new(), body);
-                }
-            }
-        }
-    }
-
-    /// One replica answered, or will not.
-    pub(super) fn record_step(&mut self, id: u32, records: Vec<Record>, good: bool) {
-        let Some(operation) = self.state.records.operations.get_mut(&id) else { return };
-        operation.open = operation.open.saturating_sub(1);
-        operation.good += usize::from(good);
-        // Each costs a signature check: a replica holds no more than this under one key.
-        for record in records.into_iter().take(self.state.settings.records_per_key) {
-            let valid = record.key == operation.key && record.verify(&*self.node.verifier, self.now).is_ok();
-            let known = operation.records.iter().position(|r| r.publisher == record.publisher);
-            match known {
-                _ if !valid => {}
-                Some(at) if operation.records[at].sequence < record.sequence => operation.records[at] = record,
-                Some(_) => {}
-                None if operation.records.len() < 4 * self.state.settings.records_per_key => {
-                    operation.records.push(record);
-                }
-                None => {}
-            }
-        }
-        let enough = operation.record.is_none() && !operation.records.is_empty() && operation.good >= READ_QUORUM;
-        if operation.open == 0 || enough {
-            self.record_done(id, None);
-        }
-    }
-
-    fn record_done(&mut self, id: u32, failure: Option<Failure>) {
-        let Some(operation) = self.state.records.operations.remove(&id) else { return };
-        let Some(ticket) = operation.ticket else { return };
-        let outcome = match (failure, operation.record) {
-            (Some(failure), _) => Outcome::Failed(failure),
-            (None, _) if operation.good == 0 => Outcome::Failed(Failure::Timeout),
-            (None, Some(_)) => Outcome::Stored { replicas: operation.good },
-            (None, None) => Outcome::Records(operation.records),
-        };
-        self.done(ticket, outcome);
+    fn records(&mut self) -> &mut Records {
+        self.state.records.get_or_insert_default()
     }
 
     /// A peer asks this node to keep a record.
-    pub(super) fn store(&mut self, peer: Guid, id: u32, record: Record) {
-        let kept =
-            !self.state.is_client() && record.verify(&*self.node.verifier, self.now).is_ok() && self.keep(record);
-        self.send_or_drop(peer, Body::Stored { id, kept }, Bytes::new());
+    pub(super) fn store(&mut self, topology: &T, peer: Guid, id: u32, record: Record) {
+        let key = record.key;
+        let receipt = if self.state.is_client() { Receipt::Refused } else { self.take_in(peer, record) };
+        if receipt == Receipt::Kept {
+            // Who owns it may be another one by the next walk, and this node must know then that it did.
+            let owned = self.replica_set(topology, key, 0).is_some_and(|(owned, _)| owned);
+            self.leads(&key, owned);
+        }
+        if id != 0 {
+            self.send_or_drop(peer, Body::Stored { id, receipt }, Bytes::new());
+        }
+    }
+
+    /// Checks what a peer brought, and keeps it. A forged record is a broken rule: whoever passes records on has
+    /// checked them. An old or late one is none.
+    fn take_in(&mut self, peer: Guid, record: Record) -> Receipt {
+        if !self.is_valid(peer, &record) {
+            return Receipt::Refused;
+        }
+        self.keep(peer, record)
+    }
+
+    /// Whether a record that came from a peer is signed, in time and not too large; counts it if not.
+    fn is_valid(&mut self, peer: Guid, record: &Record) -> bool {
+        let refused = &mut self.state.metrics.refused;
+        match record.verify(&*self.node.verifier, self.now) {
+            Ok(()) => return true,
+            Err(RecordError::Expiry) => {
+                refused.expired += 1;
+                return false;
+            }
+            Err(RecordError::TooLarge) => refused.too_large += 1,
+            Err(RecordError::BadSignature) => refused.forged += 1,
+        }
+        self.blame(peer, "a record that is forged or too large");
+        false
+    }
+
+    /// Keeps a checked record if it is the newest and there is room.
+    fn keep(&mut self, from: Guid, record: Record) -> Receipt {
+        let me = self.node.me;
+        let records = self.state.records.get_or_insert_default();
+        let kept = records.kept.keep(record, from, me, &self.state.settings, self.now);
+        let metrics = &mut self.state.metrics;
+        metrics.records = records.kept.count() as u64;
+        match kept {
+            Ok(changed) => {
+                self.see_to_expiry();
+                if changed {
+                    self.unsettled();
+                }
+                return Receipt::Kept;
+            }
+            Err(Refusal::Older) => metrics.refused.older += 1,
+            Err(Refusal::Full) => metrics.refused.full += 1,
+            Err(Refusal::Quota) => metrics.refused.over_quota += 1,
+        }
+        kept.map_or_else(Refusal::receipt, |_| Receipt::Kept)
+    }
+
+    /// Sets the timer that drops what has expired, if there is anything to expire.
+    fn see_to_expiry(&mut self) {
+        let Some(records) = &mut self.state.records else { return };
+        let anything = records.kept.count() > 0 || !records.cache.is_empty();
+        if anything && !core::mem::replace(&mut records.expiring, anything) {
+            self.state.timers.push(self.now + EXPIRE_EVERY, OverlayTimer::Expire);
+        }
+    }
+
+    fn leads(&mut self, key: &Key, owned: bool) {
+        if let Some(shelf) = self.state.records.as_mut().and_then(|records| records.kept.shelf(key)) {
+            shelf.led |= owned;
+        }
     }
 
     /// A peer asks what is kept under a key.
@@ -241,65 +175,34 @@ impl<T: Topology> Desk<'_, T> {
     }
 
     fn kept(&self, key: &Key) -> Vec<Record> {
-        let now = self.now.as_secs();
-        let kept = self.state.records.kept.get(key);
-        kept.map(|all| all.iter().filter(|r| r.expires > now).cloned().collect()).unwrap_or_default()
-    }
-
-    /// Keeps a checked record if it is newer and there is room.
-    fn keep(&mut self, record: Record) -> bool {
-        let settings = &self.state.settings;
-        let records = &mut self.state.records;
-        let full = records.count >= settings.records;
-        let kept = match records.kept.get_mut(&record.key) {
-            None if full => false,
-            None => {
-                records.kept.insert(record.key, vec![record]);
-                records.count += 1;
-                true
-            }
-            Some(all) => match all.iter().position(|r| r.publisher == record.publisher) {
-                Some(at) if all[at].sequence > record.sequence => false,
-                Some(at) => {
-                    all[at] = record;
-                    true
-                }
-                None if full || all.len() >= settings.records_per_key => false,
-                None => {
-                    all.push(record);
-                    records.count += 1;
-                    true
-                }
-            },
-        };
-        if !records.expiring && records.count > 0 {
-            records.expiring = true;
-            self.state.timers.push(self.now + EXPIRE_EVERY, OverlayTimer::Expire);
-        }
-        self.state.metrics.records = self.state.records.count as u64;
-        kept
+        let records = self.state.records.as_ref();
+        records.map(|records| records.kept.under(key, self.now).cloned().collect()).unwrap_or_default()
     }
 
     /// Drops what has expired.
     pub(super) fn expire(&mut self) {
-        let now = self.now.as_secs();
-        let records = &mut self.state.records;
-        records.kept.retain(|_, all| {
-            all.retain(|record| record.expires > now);
-            !all.is_empty()
-        });
-        records.count = records.kept.values().map(Vec::len).sum();
-        records.expiring = records.count > 0;
-        if records.expiring {
-            self.state.timers.push(self.now + EXPIRE_EVERY, OverlayTimer::Expire);
+        let Some(records) = &mut self.state.records else { return };
+        records.kept.expire(self.now);
+        records.cache.expire(self.now);
+        records.expiring = false;
+        self.state.metrics.records = records.kept.count() as u64;
+        self.see_to_expiry();
+        self.settle_in_time();
+        self.tidy_records();
+    }
+
+    /// Forgets the box when nothing is in it.
+    fn tidy_records(&mut self) {
+        if self.state.records.as_ref().is_some_and(|records| records.is_empty()) {
+            self.state.records = None;
         }
-        self.state.metrics.records = self.state.records.count as u64;
     }
 
     /// The overlay is detached: whoever waits is told.
     pub(super) fn end_everything(&mut self, why: Failure) {
-        let operations: Vec<u32> = self.state.records.operations.keys().copied().collect();
-        operations.into_iter().for_each(|id| self.record_done(id, Some(why)));
+        self.records().hand_over = HandOver::default();
+        let operations: Vec<u32> = self.records().operations.keys().copied().collect();
+        operations.into_iter().for_each(|id| self.end_operation(id, Some(why)));
         self.state.questions.all().into_iter().for_each(|id| self.unanswered(id, why));
         let lookups: Vec<u32> = self.state.lookups.keys().copied().collect();
         lookups.into_iter().for_each(|id| self.abandon_lookup(id, why));

@@ -13,6 +13,7 @@ use crate::topology::Topology;
 use crate::topology::context::Context;
 use crate::topology::event::{Event, Ticket, Via};
 use crate::topology::question::{Lane, Pass, Query, Route, Target, Transit, Verdict};
+use crate::wire::Urgency;
 use crate::wire::frame::{Answer, Body, Return, Routed, Status, What};
 
 /// How many ranked next hops a plain forward looks at: the best, and some to try when its queue is full.
@@ -72,7 +73,22 @@ impl<T: Topology> Desk<'_, T> {
         if let What::Message(message) = &mut routed.what {
             topology.complete(message);
         }
+        if let (What::Fetch, Target::Key(key)) = (&routed.what, &routed.to)
+            && self.known(key).is_some()
+        {
+            let back = self.way_back(&routed, Some(from));
+            return self.found_on_the_way(&routed.to, back);
+        }
         self.forward(topology, routed, payload, Some(from), &[]);
+    }
+
+    /// Answers a fetch that comes by, with nothing if this is the owner and it has nothing.
+    fn found_on_the_way(&mut self, to: &Target<T>, back: Option<Responder>) {
+        let known = if let Target::Key(key) = to { self.known(key) } else { None };
+        let (records, far) = known.unwrap_or_default();
+        if let Some(back) = back {
+            self.answer_to(back, Answer::Records { records, far }, Bytes::new());
+        }
     }
 
     /// Delivers a routed message here, or passes it on. `routed.before` holds the state it came with.
@@ -228,6 +244,7 @@ impl<T: Topology> Desk<'_, T> {
                     self.answer_to(back, Answer::Found { peers }, Bytes::new());
                 }
             }
+            What::Fetch => self.found_on_the_way(&to, back),
             What::Request { service } => {
                 let charge = from.unwrap_or(self.node.me);
                 self.arrived(service, origin, charge, back, payload);
@@ -255,7 +272,17 @@ impl<T: Topology> Desk<'_, T> {
     pub(super) fn answer(&mut self, from: Guid, id: u32, hops: u8, answer: Answer, payload: Bytes) {
         let Some(waits) = self.answered(id, &from, Kind::Way) else { return };
         match waits {
-            Waits::Hop { peer, id } => self.send_or_drop(peer, Body::Answer { id, hops, answer }, payload),
+            Waits::Hop { peer, id } => {
+                let answer = match answer {
+                    Answer::Records { records, far } => {
+                        let records = self.pass_by(from, records, far);
+                        Answer::Records { records, far: far.saturating_add(1) }
+                    }
+                    answer => answer,
+                };
+                self.send_or_drop(peer, Body::Answer { id, hops, answer }, payload);
+            }
+            Waits::Seek { operation } => self.sought_on_the_way(operation, from, Some(answer)),
             Waits::Way { lookup } => {
                 let slot = self.slot();
                 let answer = Some(Body::Answer { id, hops, answer });
@@ -283,8 +310,8 @@ impl<T: Topology> Desk<'_, T> {
     ) {
         let slot = self.slot();
         // What the frame took of its sender's credit goes along; the application gives it back.
-        let bytes = core::mem::take(&mut self.state.charge);
-        self.ws.out.push(Output::Arrived { slot, service, from, charge, bytes, respond, payload });
+        let (class, bytes) = (self.state.class, core::mem::take(&mut self.state.charge));
+        self.ws.out.push(Output::Arrived { slot, service, from, charge, class, bytes, respond, payload });
     }
 
     /// The application answers a request.
@@ -366,7 +393,14 @@ impl<T: Topology> Desk<'_, T> {
     }
 
     /// A message to a service, for which nothing comes back.
-    pub(super) fn notice(&mut self, topology: &mut T, ticket: Ticket, to: To<T>, service: u32, payload: Bytes) {
+    pub(super) fn notice(
+        &mut self,
+        topology: &mut T,
+        ticket: Ticket,
+        to: To<T>,
+        (service, urgency): (u32, Urgency),
+        payload: Bytes,
+    ) {
         let me = self.node.me;
         let outcome = match to {
             _ if payload.len() > MAX_PAYLOAD => Outcome::Failed(Failure::TooLarge),
@@ -374,7 +408,7 @@ impl<T: Topology> Desk<'_, T> {
                 self.arrived(service, me, me, None, payload);
                 Outcome::Sent
             }
-            To::Peer(peer) => match self.send(peer, Body::Notice { service }, payload) {
+            To::Peer(peer) => match self.send(peer, Body::Notice { service, urgency }, payload) {
                 Ok(()) => Outcome::Sent,
                 Err(_) => Outcome::Busy,
             },

@@ -65,10 +65,10 @@ impl<T: Topology> Turn<'_, T> {
         };
         peer.used = now;
         let slot = overlay.slot;
-        if frame.class() == Class::Message {
-            overlay.received = overlay.received.saturating_add(frame.charge());
+        if let Some(account) = overlay.account(frame.class()) {
+            account.received = account.received.saturating_add(frame.charge());
             // One frame may go over, since a sender with nothing on the way may send one of any size.
-            if overlay.received > self.node.settings.credit_bytes.saturating_add(crate::wire::MAX_FRAME_BYTES as u32) {
+            if account.received > self.node.settings.credit_bytes.saturating_add(crate::wire::MAX_FRAME_BYTES as u32) {
                 return self.drop_peer(guid, "more than its credit");
             }
         }
@@ -80,8 +80,10 @@ impl<T: Topology> Turn<'_, T> {
                 self.rest(guid);
             }
             Body::Leaving => self.left(slot, guid),
-            Body::Credit { bytes } => {
-                overlay.sent = overlay.sent.saturating_sub(bytes);
+            Body::Credit { class, bytes } => {
+                if let Some(account) = overlay.account(class) {
+                    account.sent = account.sent.saturating_sub(bytes);
+                }
                 self.writable(slot, guid);
             }
             Body::Moved(ref membership) => {
@@ -331,16 +333,18 @@ impl<T: Topology> Desk<'_, T> {
     }
 
     /// Bytes of a peer were taken in: from time to time it is told, and may send as many more.
-    pub(super) fn consumed(&mut self, guid: Guid, bytes: u32) {
+    pub(super) fn consumed(&mut self, guid: Guid, class: Class, bytes: u32) {
         let slot = self.slot();
         let limit = self.node.settings.credit_bytes;
         let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) else { return };
-        let bytes = bytes.min(overlay.received);
-        overlay.received -= bytes;
-        overlay.owed += bytes;
-        if overlay.owed >= limit / 4 && overlay.agreed {
-            let bytes = core::mem::take(&mut overlay.owed);
-            self.send_or_drop(guid, Body::Credit { bytes }, Bytes::new());
+        let agreed = overlay.agreed;
+        let Some(account) = overlay.account(class) else { return };
+        let bytes = bytes.min(account.received);
+        account.received -= bytes;
+        account.owed += bytes;
+        if account.owed >= limit / 4 && agreed {
+            let bytes = core::mem::take(&mut account.owed);
+            self.send_or_drop(guid, Body::Credit { class, bytes }, Bytes::new());
         }
     }
 }

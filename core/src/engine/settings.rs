@@ -2,8 +2,10 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Settings of a whole node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// How many sessions a node keeps. Home routers fail at a few hundred flows; 50 leaves room for everybody.
     pub connections: usize,
@@ -73,10 +75,18 @@ pub struct Overlay {
     pub pending: usize,
     /// How many peers' keys a record is stored at (Kademlia stores at k; 8 survives an hour of churn).
     pub replicas: usize,
-    /// How many records are kept for others.
+    /// How many records are kept for others, and how many bytes of them on the wire.
     pub records: usize,
+    /// See `records`.
+    pub record_bytes: usize,
     /// How many records one key holds.
     pub records_per_key: usize,
+    /// How many of the records kept may be published by one peer, or brought by one; and how many bytes.
+    pub records_per_peer: usize,
+    /// See `records_per_peer`.
+    pub record_bytes_per_peer: usize,
+    /// How many bytes of records that passed by are copied, for minutes; 0 for none.
+    pub cached_bytes: usize,
 }
 
 impl Default for Overlay {
@@ -93,7 +103,12 @@ impl Default for Overlay {
             pending: 8192,
             replicas: 8,
             records: 65_536,
+            record_bytes: 64 << 20,
             records_per_key: 64,
+            // A quarter: as many as one node may publish itself.
+            records_per_peer: 16_384,
+            record_bytes_per_peer: 16 << 20,
+            cached_bytes: 1 << 20,
         }
     }
 }

@@ -8,7 +8,7 @@ use rand_core::SeedableRng;
 
 use super::cast::Casts;
 use super::held::PARKED;
-use super::io::Attach;
+use super::io::{Attach, Class};
 use super::lookup::Lookup;
 use super::metrics::{Metrics, PeerInfo};
 use super::peers::{Link, PeerIx, Peers};
@@ -109,6 +109,8 @@ pub(super) enum OverlayTimer<K> {
     Republish(crate::Key),
     /// Time to drop records that expired.
     Expire,
+    /// Time to look who is to keep what.
+    Settle,
 }
 
 /// One overlay: the topology, and beside it what the engine knows.
@@ -144,11 +146,12 @@ pub(super) struct State<T: Topology> {
     pub(super) lookups: BTreeMap<u32, Box<Lookup<T>>>,
     pub(super) ids: u32,
     pub(super) casts: Casts,
-    pub(super) records: Records,
+    pub(super) records: Option<Box<Records>>,
     /// Through whom a client does everything.
     pub(super) gateways: Vec<Guid>,
     /// What the frame being handled takes of its sender's credit, until it is clear who gives it back.
     pub(super) charge: u32,
+    pub(super) class: Class,
     pub(super) metrics: Metrics,
 }
 
@@ -180,9 +183,10 @@ impl<T: Topology> Overlay<T> {
             lookups: BTreeMap::new(),
             ids: 0,
             casts: Casts::new(u64::from_le_bytes(seed[..8].try_into().unwrap_or_default())),
-            records: Records::default(),
+            records: None,
             gateways: Vec::new(),
             charge: 0,
+            class: Class::Control,
             metrics: Metrics::default(),
         };
         Self { topology, state }
@@ -243,7 +247,7 @@ impl<T: Topology> State<T> {
             + self.questions.bytes()
             + self.lookups.values().map(|lookup| lookup.bytes()).sum::<usize>()
             + self.casts.bytes()
-            + self.records.bytes()
+            + self.records.as_ref().map_or(0, |records| records.bytes())
     }
 }
 

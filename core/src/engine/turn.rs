@@ -7,6 +7,7 @@ use super::desk::Desk;
 use super::io::{Class, Command, ConnId, Failure, Input, Origin, Outcome, Responder, Watch};
 use super::lookup::Asker;
 use super::peers::{APPLICATION, Link};
+use super::records::Answered;
 use super::state::{NodeState, Overlay, OverlayTimer};
 use super::{Slot, Workspace};
 use crate::topology::Topology;
@@ -14,6 +15,7 @@ use crate::topology::context::Context;
 use crate::topology::event::{CallId, Change, Event, Via};
 use crate::topology::question::{Hold, Lane, Target};
 use crate::wire::Frame;
+use crate::wire::Urgency;
 use crate::wire::frame::{Body, Copied, Return, Routed};
 use crate::{Guid, Time};
 
@@ -33,7 +35,7 @@ pub(super) enum Todo<T: Topology> {
     /// Go on with one: an answer came, or none will.
     Step { slot: Slot, lookup: u32, answer: Option<Body<T>>, from: Option<Guid> },
     /// Begin a broadcast.
-    Broadcast { slot: Slot, lane: Lane, topic: Option<crate::Key>, payload: Bytes, origin: Origin },
+    Broadcast { slot: Slot, lane: Lane, topic: Option<crate::Key>, payload: Bytes },
     /// Pass a broadcast on, now that the topology was told of it.
     Spread { slot: Slot, copied: Box<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin> },
     /// A frame found no session.
@@ -137,9 +139,9 @@ impl<T: Topology> Turn<'_, T> {
                     desk.step_lookup(topology, lookup, answer, from);
                 }
             }
-            Todo::Broadcast { slot, lane, topic, payload, origin } => {
+            Todo::Broadcast { slot, lane, topic, payload } => {
                 if let Some((_, mut desk)) = self.open(slot) {
-                    desk.broadcast(lane, topic, payload, origin);
+                    desk.broadcast(lane, topic, payload, Origin::Claimed, Urgency::Usual);
                 }
             }
             Todo::Spread { slot, copied, payload, from, proven } => {
@@ -173,7 +175,7 @@ impl<T: Topology> Turn<'_, T> {
             Body::Call { id, .. } | Body::Find { id, .. } | Body::Request { id, .. } => {
                 desk.unanswered(id, Failure::PeerGone);
             }
-            Body::Store { id, .. } | Body::Fetch { id, .. } | Body::Ping { id } => {
+            Body::Store { id: id @ 1.., .. } | Body::Fetch { id, .. } | Body::Holds { id, .. } | Body::Ping { id } => {
                 desk.unanswered(id, Failure::PeerGone);
             }
             Body::Send(message) => {
@@ -187,6 +189,9 @@ impl<T: Topology> Turn<'_, T> {
     /// Announces new addresses to everybody the overlay is linked with.
     fn changed(&mut self, slot: Slot, change: Change) {
         if change != Change::Addresses {
+            if let Some((_, mut desk)) = self.open(slot) {
+                desk.moved(change);
+            }
             return;
         }
         let guids: Vec<Guid> = self.node.peers.iter().filter(|p| p.carries(slot)).map(|p| p.guid).collect();
@@ -248,6 +253,7 @@ impl<T: Topology> Turn<'_, T> {
             OverlayTimer::Lookup(id) => desk.lookup_overdue(id),
             OverlayTimer::Republish(key) => desk.republish(key),
             OverlayTimer::Expire => desk.expire(),
+            OverlayTimer::Settle => desk.settle(topology),
         }
         true
     }
@@ -267,10 +273,12 @@ impl<T: Topology> Turn<'_, T> {
             Command::Request { ticket, to, service, payload, timeout } => {
                 desk.request(topology, ticket, to, (service, payload), timeout);
             }
-            Command::Notice { ticket, to, service, payload } => desk.notice(topology, ticket, to, service, payload),
+            Command::Notice { ticket, to, service, urgency, payload } => {
+                desk.notice(topology, ticket, to, (service, urgency), payload);
+            }
             Command::Respond { to, status, payload } => desk.respond(to, status, payload),
-            Command::Publish { ticket, topic, payload, origin } => {
-                let outcome = desk.publish(topic, payload, origin);
+            Command::Publish { ticket, topic, payload, origin, urgency } => {
+                let outcome = desk.publish(topic, payload, origin, urgency);
                 desk.done(ticket, outcome);
             }
             Command::Subscribe { topic } => {
@@ -283,11 +291,11 @@ impl<T: Topology> Turn<'_, T> {
                     desk.tell(Lane::TOP, Event::Unsubscribe { topic });
                 }
             }
-            Command::Put { ticket, key, value, lifetime } => desk.put(ticket, key, value, lifetime),
+            Command::Put { ticket, key, value, options } => desk.put(ticket, key, value, &options),
             Command::Withdraw { key } => desk.withdraw(&key),
-            Command::Get { ticket, key } => desk.get(ticket, key),
+            Command::Get { ticket, key, options } => desk.get(topology, ticket, key, &options),
             Command::Ask { ticket, command } => desk.ask_topology(ticket, command),
-            Command::Consumed { peer, bytes } => desk.consumed(peer, bytes),
+            Command::Consumed { peer, class, bytes } => desk.consumed(peer, class, bytes),
             Command::Hold { peer, hold } => desk.hold(peer, APPLICATION, hold),
             Command::Ping { ticket, peer } if peer == desk.node.me => {
                 desk.done(ticket, Outcome::Pong(core::time::Duration::ZERO));
@@ -341,6 +349,7 @@ impl<T: Topology> Turn<'_, T> {
         if let Some((topology, mut desk)) = self.open(slot)
             && !desk.state.is_client()
         {
+            desk.part_with_records(topology);
             topology.handle(Event::Leave, &mut Context::new(&mut desk, Lane::TOP));
         }
         self.work();
@@ -374,7 +383,9 @@ impl<T: Topology> Turn<'_, T> {
         {
             topology.handle(Event::Heard { peer }, &mut Context::new(&mut desk, Lane::TOP));
         }
-        desk.state.charge = if frame.class() == Class::Message { frame.charge() } else { 0 };
+        let class = frame.class();
+        desk.state.charge = if class == Class::Control { 0 } else { frame.charge() };
+        desk.state.class = class;
         let Frame { body, payload, contacts, .. } = frame;
         for contact in contacts {
             if desk.ws.book.learn(contact, now).is_err() {
@@ -385,7 +396,7 @@ impl<T: Topology> Turn<'_, T> {
         // What did not go to an application is taken in now.
         let charge = core::mem::take(&mut desk.state.charge);
         if charge > 0 {
-            desk.consumed(peer, charge);
+            desk.consumed(peer, class, charge);
         }
     }
 
@@ -398,7 +409,7 @@ impl<T: Topology> Turn<'_, T> {
         }
         entry.queued = entry.queued.saturating_sub(bytes as usize);
         entry.flow.drained(now, bytes);
-        if entry.queue_with(0) <= limit / 2 && entry.overlays.iter().any(|o| o.refused) {
+        if entry.queue_with(0) <= limit / 4 && entry.overlays.iter().any(|o| o.refused) {
             let slots: Vec<Slot> = entry.overlays.iter().filter(|o| o.refused).map(|o| o.slot).collect();
             slots.into_iter().for_each(|slot| self.writable(slot, peer));
         }
@@ -407,7 +418,8 @@ impl<T: Topology> Turn<'_, T> {
     /// Tells everybody on an overlay that a peer takes messages again, if it does.
     pub(super) fn writable(&mut self, slot: Slot, peer: Guid) {
         let Some(overlay) = self.node.peers.get_mut(&peer).and_then(|p| p.overlay_mut(slot)) else { return };
-        if !overlay.refused || overlay.sent > overlay.credit / 2 {
+        let spent = overlay.accounts.iter().any(|account| account.sent > overlay.credit / 2);
+        if !overlay.refused || spent {
             return;
         }
         overlay.refused = false;
@@ -461,17 +473,23 @@ impl<T: Topology> Desk<'_, T> {
                     self.done(ticket, Outcome::Response { from: peer, status, payload });
                 }
             }
-            Body::Notice { service } => self.arrived(service, peer, peer, None, payload),
-            Body::Store { id, record } => self.store(peer, id, *record),
-            Body::Stored { id, kept } => {
-                if let Some(Waits::Record { operation }) = self.answered(id, &peer, Kind::Record) {
-                    self.record_step(operation, Vec::new(), kept);
-                }
-            }
+            Body::Notice { service, .. } => self.arrived(service, peer, peer, None, payload),
+            Body::Store { id, record } => self.store(topology, peer, id, *record),
+            Body::Stored { id, receipt } => match self.answered(id, &peer, Kind::Record) {
+                Some(Waits::Record { operation }) => self.record_step(operation, peer, Answered::Receipt(receipt)),
+                Some(Waits::Handed { key }) => self.handed(peer, key, Some(receipt)),
+                _ => {}
+            },
             Body::Fetch { id, key } => self.fetch(peer, id, key),
             Body::Fetched { id, records } => {
                 if let Some(Waits::Record { operation }) = self.answered(id, &peer, Kind::Record) {
-                    self.record_step(operation, records, true);
+                    self.record_step(operation, peer, Answered::Records(records));
+                }
+            }
+            Body::Holds { id, calling, kept } => self.holds(topology, peer, id, calling, &kept),
+            Body::Holding { id, answers } => {
+                if let Some(Waits::Offer { offer }) = self.answered(id, &peer, Kind::Holding) {
+                    self.holding(peer, offer, &answers);
                 }
             }
             Body::Ping { id } => self.send_or_drop(peer, Body::Pong { id }, Bytes::new()),

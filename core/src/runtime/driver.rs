@@ -9,12 +9,14 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::log::Log;
 use super::node::{Introduction, Status};
 use super::service::{Done, Work};
 use super::session::{self, Out, Wire};
 use super::streams::{self, IncomingStream, Named};
 use super::transport::{Connection, Dial, Stream};
 use crate::engine::io::{Attach, AttachError, Command, ConnId, Dialer, Outcome};
+use crate::engine::log::Entry;
 use crate::engine::metrics::{Metrics, PeerInfo};
 use crate::engine::{Engine, Input, Output, Slot, Workspace};
 use crate::topology::erased::Boxed;
@@ -183,6 +185,7 @@ pub(super) struct Driver {
     uses: HashMap<(Slot, Guid), i32>,
     watchers: Vec<(Slot, super::overlay::Watcher)>,
     scratch: Vec<u8>,
+    log: Option<Log>,
     stop: CancellationToken,
 }
 
@@ -195,6 +198,7 @@ impl Driver {
         mailbox: Mailbox,
         dialer: Arc<dyn Dial>,
         introduction: Introduction,
+        log: Option<Log>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -217,6 +221,7 @@ impl Driver {
             uses: HashMap::new(),
             watchers: Vec::new(),
             scratch: Vec::new(),
+            log,
             stop,
         }
     }
@@ -244,7 +249,7 @@ impl Driver {
                 }
             }
             if self.engine.next_wake().is_some_and(|at| at <= now) {
-                self.engine.handle(now, Input::Wake, &mut self.ws);
+                self.feed(now, Input::Wake);
                 self.carry_out(now);
             }
             if now >= introduce_at {
@@ -262,6 +267,7 @@ impl Driver {
     fn introduce(&mut self) -> Time {
         let now = self.clock.now();
         let (contact, again) = self.introduction.sign(now);
+        self.note(|| Entry::Introduced(contact.clone()));
         self.ws.book.introduce(contact);
         again
     }
@@ -269,9 +275,13 @@ impl Driver {
     /// Says goodbye, and waits until it is written.
     async fn end(mut self, reply: Option<oneshot::Sender<()>>) {
         let now = self.clock.now();
+        self.note(|| Entry::Ended(now));
         self.engine.shutdown(now, &mut self.ws);
         self.carry_out(now);
         self.flush(now);
+        if let Some(log) = &mut self.log {
+            log.end();
+        }
         let stops: Vec<CancellationToken> = self.sessions.values().map(|s| s.stop.clone()).collect();
         self.sessions.values().for_each(|s| s.out.close(Goodbye::Leaving));
         if reply.is_some() {
@@ -283,8 +293,23 @@ impl Driver {
         drop(reply);
     }
 
-    fn input(&mut self, now: Time, input: Input<Boxed>) {
+    /// What goes into the engine goes this way.
+    fn feed(&mut self, now: Time, mut input: Input<Boxed>) {
+        if let Some(log) = &mut self.log {
+            input = log.input(now, input);
+        }
         self.engine.handle(now, input, &mut self.ws);
+    }
+
+    /// What else is done to it is only noted.
+    fn note(&mut self, entry: impl FnOnce() -> Entry<Boxed>) {
+        if let Some(log) = &mut self.log {
+            log.note(&entry());
+        }
+    }
+
+    fn input(&mut self, now: Time, input: Input<Boxed>) {
+        self.feed(now, input);
         self.carry_out(now);
     }
 
@@ -313,11 +338,13 @@ impl Driver {
                 self.input(now, Input::Command(slot, command));
             }
             Mail::Attach { attach, reply } => {
+                self.note(|| Entry::Attached(now));
                 let attached = self.engine.attach(now, *attach, &mut self.ws);
                 self.carry_out(now);
                 let _ = reply.send(attached);
             }
             Mail::Detach { slot, reply } => {
+                self.note(|| Entry::Detached(now, slot));
                 self.engine.detach(now, slot, &mut self.ws);
                 self.carry_out(now);
                 self.services.retain(|(of, _), _| *of != slot);
@@ -417,8 +444,8 @@ impl Driver {
     fn chunk(&mut self, now: Time, peer: Guid, conn: ConnId, chunk: &mut BytesMut) {
         while let Ok(Some(bytes)) = wire::cut(chunk) {
             match wire::decode::<Boxed>(bytes) {
-                Ok(frame) => self.engine.handle(now, Input::Frame { peer, conn, frame }, &mut self.ws),
-                Err(_) => self.engine.handle(now, Input::Malformed { peer, conn }, &mut self.ws),
+                Ok(frame) => self.feed(now, Input::Frame { peer, conn, frame }),
+                Err(_) => self.feed(now, Input::Malformed { peer, conn }),
             }
         }
         self.carry_out(now);
@@ -473,6 +500,9 @@ impl Driver {
     fn carry_out(&mut self, now: Time) {
         let mut out = std::mem::take(&mut self.ws.out);
         for output in out.drain(..) {
+            if let Some(log) = &mut self.log {
+                log.output(&output);
+            }
             match output {
                 Output::Send { peer, conn, class, frame } => match self.sessions.get(&conn) {
                     Some(session) => {
@@ -481,7 +511,7 @@ impl Driver {
                             self.dirty.push(conn);
                         }
                     }
-                    None => self.engine.handle(now, Input::Undelivered { peer, frame }, &mut self.ws),
+                    None => self.feed(now, Input::Undelivered { peer, frame }),
                 },
                 Output::Dial { peer } => self.dial(now, peer),
                 Output::Close { peer, conn, why } => {
@@ -495,9 +525,9 @@ impl Driver {
                         let _ = reply.send(outcome);
                     }
                 }
-                Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
+                Output::Arrived { slot, service, from, charge, class, bytes, respond, payload } => {
                     let request = super::service::Request { from, payload };
-                    self.arrived(now, slot, service, Work { request, charge, bytes, respond });
+                    self.arrived(now, slot, service, Work { request, charge, class, bytes, respond });
                 }
                 other => self.watchers.retain_mut(|(slot, watcher)| watcher.see(*slot, &other)),
             }
@@ -523,24 +553,24 @@ impl Driver {
                 Err(mpsc::error::TrySendError::Closed(work)) => (work, ServiceStatus::NoService),
             },
         };
-        let consumed = Command::Consumed { peer: done.charge, bytes: done.bytes };
-        self.engine.handle(now, Input::Command(slot, consumed), &mut self.ws);
+        let consumed = Command::Consumed { peer: done.charge, class: done.class, bytes: done.bytes };
+        self.feed(now, Input::Command(slot, consumed));
         if let Some(to) = done.respond {
             let respond = Command::Respond { to, status, payload: bytes::Bytes::new() };
-            self.engine.handle(now, Input::Command(slot, respond), &mut self.ws);
+            self.feed(now, Input::Command(slot, respond));
         }
     }
 
     /// Sends the answers of a service, and lets those who asked send again.
     fn served(&mut self, now: Time, slot: Slot, done: Vec<Done>) {
-        for same in done.chunk_by(|one, next| one.charge == next.charge) {
+        for same in done.chunk_by(|one, next| (one.charge, one.class) == (next.charge, next.class)) {
             let bytes = same.iter().map(|done| done.bytes).fold(0, u32::saturating_add);
-            let consumed = Command::Consumed { peer: same[0].charge, bytes };
-            self.engine.handle(now, Input::Command(slot, consumed), &mut self.ws);
+            let consumed = Command::Consumed { peer: same[0].charge, class: same[0].class, bytes };
+            self.feed(now, Input::Command(slot, consumed));
         }
         for (to, status, payload) in done.into_iter().filter_map(|done| done.answer) {
             let respond = Command::Respond { to, status, payload };
-            self.engine.handle(now, Input::Command(slot, respond), &mut self.ws);
+            self.feed(now, Input::Command(slot, respond));
         }
         self.carry_out(now);
     }
@@ -552,7 +582,7 @@ impl Driver {
             let Some(session) = self.sessions.get(&conn) else { continue };
             let (peer, bytes) = (session.peer, session.out.flush());
             if bytes > 0 {
-                self.engine.handle(now, Input::Drained { peer, conn, bytes }, &mut self.ws);
+                self.feed(now, Input::Drained { peer, conn, bytes });
             }
         }
         if self.dirty.is_empty() {

@@ -9,11 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::driver::{Driver, MAILBOX, Mail, Mailbox};
+use super::log::Log;
 use super::overlay::{Overlay, OverlayError, OverlaySpec};
 use super::transport::{Dial, InOrder, Listener, Transport, TransportError};
 use crate::engine::io::{AttachError, Dialer};
 use crate::engine::metrics::PeerInfo;
-use crate::engine::{Contacts, Engine, Workspace, settings};
+use crate::engine::{self, Engine, settings};
+use crate::wire::Urgency;
 use crate::{Contact, Ed25519, Guid, Identity, Time, TransportAddress};
 
 /// How long a node's contact is valid; it is signed anew after half of that.
@@ -65,6 +67,7 @@ pub struct Builder {
     listen: Vec<TransportAddress>,
     advertise: Vec<TransportAddress>,
     settings: settings::Node,
+    log: Option<Log>,
 }
 
 impl Builder {
@@ -110,12 +113,21 @@ impl Builder {
         self
     }
 
+    /// Writes an event log there: everything that goes into the node's engine and everything that comes out, for
+    /// [`replay`](crate::engine::log::replay). It holds the seed of the node's randomness and grows for as long as
+    /// the node runs; it is written by the task that turns the engine, so `to` should not wait.
+    #[must_use]
+    pub fn log(mut self, to: impl std::io::Write + Send + 'static) -> Self {
+        self.log = Some(Log::new(Box::new(to)));
+        self
+    }
+
     /// Starts the node on the current tokio runtime.
     ///
     /// # Errors
     /// [`ListenError`] when an address cannot be listened on; nothing stays running.
     pub async fn start(self) -> Result<Node, ListenError> {
-        let Self { identity, transports, dialer, listen, advertise, settings } = self;
+        let Self { identity, transports, dialer, listen, advertise, settings, mut log } = self;
         let mut listeners = Vec::new();
         for address in &listen {
             let transport = transports.iter().find(|t| t.handles(address));
@@ -135,13 +147,14 @@ impl Builder {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| no_entropy(&error))?;
         let verifier = Arc::new(Ed25519);
-        let hash_seed = u64::from_le_bytes(seed[..8].try_into().unwrap_or_default());
-        let book = Box::new(Contacts::new(verifier.clone(), hash_seed));
         let me = identity.guid();
+        if let Some(log) = &mut log {
+            log.note(&engine::log::began(me, seed, &settings));
+        }
+        let workspace = engine::log::workspace(verifier.clone(), &seed);
         let engine = Engine::new(Arc::new(settings), Arc::new(identity), verifier, seed);
         let dialer = dialer.unwrap_or_else(|| Arc::new(InOrder(transports)));
-        let driver =
-            Driver::new(engine, Workspace::new(book), mail, mailbox.clone(), dialer, introduction, stop.clone());
+        let driver = Driver::new(engine, workspace, mail, mailbox.clone(), dialer, introduction, log, stop.clone());
         tokio::spawn(driver.run());
         let node = Node {
             shared: Arc::new(Shared {
@@ -256,6 +269,7 @@ impl Node {
             listen: Vec::new(),
             advertise: Vec::new(),
             settings: settings::Node::default(),
+            log: None,
         }
     }
 
@@ -285,7 +299,7 @@ impl Node {
         let OverlaySpec { attach } = spec;
         let (name, standing) = (attach.name.clone(), attach.standing);
         let attached: Result<_, AttachError> = self.shared.ask(|reply| Mail::Attach { attach, reply }).await?;
-        Ok(Overlay { node: self.clone(), slot: attached?, name, standing })
+        Ok(Overlay { node: self.clone(), slot: attached?, name, standing, urgency: Urgency::Usual })
     }
 
     /// The peers with a session.

@@ -1,5 +1,8 @@
 //! A handle on one overlay: what an application does with it.
 
+mod records;
+
+pub use records::Records;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +18,10 @@ use crate::engine::io::{Attach, AttachError, Command, Failure, Origin, Outcome, 
 use crate::engine::metrics::Metrics;
 use crate::engine::{Output, Slot, settings};
 use crate::overlay::BadName;
-use crate::record::Record;
 use crate::topology::erased::Boxed;
 use crate::topology::event::Ticket;
 use crate::topology::question::{Neighbor, Target};
+use crate::wire::Urgency;
 use crate::wire::frame::Status;
 use crate::{Admission, Contact, Grant, Guid, Key, OverlayName, Standing, Topology};
 
@@ -33,6 +36,13 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct OverlaySpec {
     pub(super) attach: Box<Attach<Boxed>>,
+}
+
+/// What the engine is given, to [`replay`](crate::engine::log::replay) a node's log for instance.
+impl From<OverlaySpec> for Attach<Boxed> {
+    fn from(spec: OverlaySpec) -> Self {
+        *spec.attach
+    }
 }
 
 impl OverlaySpec {
@@ -232,6 +242,7 @@ pub struct Overlay {
     pub(super) slot: Slot,
     pub(super) name: OverlayName,
     pub(super) standing: Standing,
+    pub(super) urgency: Urgency,
 }
 
 impl Overlay {
@@ -251,6 +262,13 @@ impl Overlay {
     #[must_use]
     pub fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// A handle whose notices and publications are of no use when they are late: they overtake everything else on
+    /// their way, and when a peer takes them too slowly those of other handles go on.
+    #[must_use]
+    pub fn timely(&self) -> Self {
+        Self { urgency: Urgency::Timely, ..self.clone() }
     }
 
     /// The node it runs on.
@@ -334,8 +352,8 @@ impl Overlay {
     /// # Errors
     /// [`OverlayError::Busy`] with nothing sent.
     pub async fn notice(&self, peer: Guid, service: &str, payload: Bytes) -> Result<(), OverlayError> {
-        let service = service::number(service);
-        match self.ask(|ticket| Command::Notice { ticket, to: To::Peer(peer), service, payload }).await? {
+        let (service, urgency) = (service::number(service), self.urgency);
+        match self.ask(|ticket| Command::Notice { ticket, to: To::Peer(peer), service, urgency, payload }).await? {
             Outcome::Sent => Ok(()),
             other => Err(failed(other)),
         }
@@ -346,7 +364,8 @@ impl Overlay {
     /// # Errors
     /// [`OverlayError::Failed`] where the topology does not spread, or the payload is too large.
     pub async fn publish(&self, topic: Option<Key>, payload: Bytes, origin: Origin) -> Result<(), OverlayError> {
-        match self.ask(|ticket| Command::Publish { ticket, topic, payload, origin }).await? {
+        let urgency = self.urgency;
+        match self.ask(|ticket| Command::Publish { ticket, topic, payload, origin, urgency }).await? {
             Outcome::Sent => Ok(()),
             other => Err(failed(other)),
         }
@@ -375,37 +394,6 @@ impl Overlay {
     /// That the node ended.
     pub async fn unsubscribe(&self, topic: Key) -> Result<(), OverlayError> {
         self.tell(Command::Unsubscribe { topic }).await
-    }
-
-    /// Stores a signed record at the owner of `key` and its replicas, and keeps it alive from then on. An empty
-    /// value says "I provide this". Returns how many replicas confirmed.
-    ///
-    /// # Errors
-    /// [`OverlayError::Failed`].
-    pub async fn put(&self, key: Key, value: Bytes, lifetime: Duration) -> Result<usize, OverlayError> {
-        match self.ask(|ticket| Command::Put { ticket, key, value, lifetime }).await? {
-            Outcome::Stored { replicas } => Ok(replicas),
-            other => Err(failed(other)),
-        }
-    }
-
-    /// Keeps an own record alive no longer; what is stored expires.
-    ///
-    /// # Errors
-    /// That the node ended.
-    pub async fn withdraw(&self, key: Key) -> Result<(), OverlayError> {
-        self.tell(Command::Withdraw { key }).await
-    }
-
-    /// The records under a key, checked, the newest of each publisher.
-    ///
-    /// # Errors
-    /// [`OverlayError::Failed`].
-    pub async fn get(&self, key: Key) -> Result<Vec<Record>, OverlayError> {
-        match self.ask(|ticket| Command::Get { ticket, key }).await? {
-            Outcome::Records(records) => Ok(records),
-            other => Err(failed(other)),
-        }
     }
 
     /// How long a round trip to a peer takes; dials it if need be.

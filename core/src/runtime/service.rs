@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 use super::driver::{Mail, Mailbox};
 use crate::Guid;
 use crate::engine::Slot;
-use crate::engine::io::Responder;
-use crate::wire::frame::{FRAME_CHARGE, Status};
+use crate::engine::io::{Class, Responder};
+use crate::wire::class::FRAME_CHARGE;
+use crate::wire::frame::Status;
 
 /// How many messages wait for one service. What bounds them is their senders' credit: as many of the smallest as 128
 /// peers may have on the way by default. A queue that is full drops notices, so this one is not to be.
@@ -72,6 +73,7 @@ where
 pub(super) struct Work {
     pub(super) request: Request,
     pub(super) charge: Guid,
+    pub(super) class: Class,
     pub(super) bytes: u32,
     pub(super) respond: Option<Responder>,
 }
@@ -79,6 +81,7 @@ pub(super) struct Work {
 /// A message a service is done with: its sender may send as much again, and whoever asked gets an answer.
 pub(super) struct Done {
     pub(super) charge: Guid,
+    pub(super) class: Class,
     pub(super) bytes: u32,
     pub(super) answer: Option<(Responder, Status, Bytes)>,
 }
@@ -86,6 +89,7 @@ pub(super) struct Done {
 /// A message a service is at work on.
 struct Working<'a> {
     charge: Guid,
+    class: Class,
     bytes: u32,
     respond: Option<Responder>,
     answer: Pin<Box<dyn Future<Output = Result<Bytes, ServiceError>> + Send + 'a>>,
@@ -93,12 +97,12 @@ struct Working<'a> {
 
 impl<'a> Working<'a> {
     fn start(service: &'a dyn Service, work: Work) -> Self {
-        let Work { request, charge, bytes, respond } = work;
+        let Work { request, charge, class, bytes, respond } = work;
         let answer = match respond {
             Some(_) => service.request(request),
             None => Box::pin(service.notice(request).map(|()| Ok(Bytes::new()))),
         };
-        Self { charge, bytes, respond, answer }
+        Self { charge, class, bytes, respond, answer }
     }
 }
 
@@ -111,7 +115,7 @@ impl Future for Working<'_> {
             Err(ServiceError(why)) => (Status::Failed, Bytes::from(why)),
         };
         let answer = self.respond.take().map(|to| (to, status, payload));
-        Poll::Ready(Done { charge: self.charge, bytes: self.bytes, answer })
+        Poll::Ready(Done { charge: self.charge, class: self.class, bytes: self.bytes, answer })
     }
 }
 

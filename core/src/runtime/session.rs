@@ -1,6 +1,11 @@
 //! The tasks of one wire: one reads chunks of whole frames, one writes what the driver left, one waits for bulk
 //! streams.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,6 +13,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{Mail, Mailbox};
@@ -19,8 +25,8 @@ use crate::topology::erased::Boxed;
 use crate::wire::frame::Goodbye;
 use crate::wire::{self, Frame};
 
-/// Payloads from this size on are written from where they are; smaller ones are copied beside their headers.
-const COPY_BELOW: usize = 8 * 1024;
+/// How much bulk is written before it is looked again whether something more urgent came.
+const BULK_AT_ONCE: usize = 64 * 1024;
 /// How much an idle wire reads at once, and a busy one.
 const READ_IDLE: usize = 512;
 const READ_BUSY: usize = 64 * 1024;
@@ -28,21 +34,60 @@ const READ_BUSY: usize = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(10);
 /// The same for a peer that broke the rules: it is told so if it reads, and not waited for.
 const LINGER_BAD: Duration = Duration::from_secs(1);
+/// How long the peer's end may take to close after this one: a few wide-area round trips.
+const PARTING: Duration = Duration::from_secs(1);
 /// After so many written bytes the driver is told, so that whoever was refused may go on.
 const TELL_DRAINED: u32 = 32 * 1024;
 
-/// What waits to be written, the most urgent first.
+/// What waits to be written, the most urgent first. Whole frames, those of a class in order.
 #[derive(Default)]
 struct Waiting {
-    urgent: BytesMut,
-    segments: Vec<Bytes>,
-    tail: BytesMut,
-    /// How long the tail was the last time, and so most likely the next.
+    control: BytesMut,
+    timely: BytesMut,
+    messages: BytesMut,
+    /// How long the messages were the last time, and so most likely the next.
     expected: usize,
+    /// What the frames above count.
     charge: u32,
+    bulk: VecDeque<Large>,
+    /// What was written and the driver was not told of.
     drained: u32,
-    /// How long the rest may take to be written, once the wire is to be closed.
-    closing: Option<Duration>,
+    /// Why the wire is to be closed once the rest is written, and until when that may take.
+    closing: Option<(Goodbye, Instant)>,
+}
+
+/// A frame whose payload stays where it is.
+struct Large {
+    header: Bytes,
+    payload: Bytes,
+    charge: u32,
+}
+
+/// What is written at once.
+struct Batch {
+    small: [BytesMut; 3],
+    bulk: Vec<Large>,
+    charge: u32,
+    /// Whether more is left.
+    more: bool,
+    closing: Option<Goodbye>,
+}
+
+impl Waiting {
+    /// Everything small, and of what is large only so much that what is urgent needs not wait for long.
+    fn take(&mut self) -> Batch {
+        self.expected = self.messages.len();
+        let (mut bulk, mut bytes, mut charge) = (Vec::new(), 0, mem::take(&mut self.charge));
+        while bytes < BULK_AT_ONCE
+            && let Some(large) = self.bulk.pop_front()
+        {
+            bytes += large.payload.len();
+            charge += large.charge;
+            bulk.push(large);
+        }
+        let small = [&mut self.control, &mut self.timely, &mut self.messages].map(mem::take);
+        Batch { small, bulk, charge, more: !self.bulk.is_empty(), closing: self.closing.map(|(why, _)| why) }
+    }
 }
 
 /// The out-buffer of a wire, filled by the driver and emptied by the writer.
@@ -62,46 +107,46 @@ impl Out {
     pub(super) fn push(&self, frame: &Frame<Boxed>, class: Class, scratch: &mut Vec<u8>) {
         let mut guard = self.lock();
         let waiting = &mut *guard;
-        waiting.charge += frame.charge();
-        let to = if class == Class::Control { &mut waiting.urgent } else { &mut waiting.tail };
-        if class != Class::Control && to.is_empty() {
+        let to = match class {
+            Class::Control => &mut waiting.control,
+            Class::Deadline => &mut waiting.timely,
+            Class::Message => &mut waiting.messages,
+            Class::Bulk => {
+                let mut header = BytesMut::new();
+                wire::encode_header(frame, scratch, &mut header);
+                let (header, payload, charge) = (header.freeze(), frame.payload.clone(), frame.charge());
+                return waiting.bulk.push_back(Large { header, payload, charge });
+            }
+        };
+        if class == Class::Message && to.is_empty() {
             to.reserve(waiting.expected);
         }
+        waiting.charge += frame.charge();
         wire::encode_header(frame, scratch, to);
-        if frame.payload.len() < COPY_BELOW {
-            to.extend_from_slice(&frame.payload);
-        } else {
-            if class == Class::Control {
-                let urgent = waiting.urgent.split();
-                waiting.tail.unsplit(urgent);
-            }
-            let header = waiting.tail.split().freeze();
-            waiting.segments.push(header);
-            waiting.segments.push(frame.payload.clone());
-        }
+        to.extend_from_slice(&frame.payload);
     }
 
     /// Wakes the writer, and takes what was written since.
     pub(super) fn flush(&self) -> u32 {
         self.ready.notify_one();
-        std::mem::take(&mut self.lock().drained)
+        mem::take(&mut self.lock().drained)
     }
 
     /// The writer ends once everything is written, or the peer was given time enough to read it.
     pub(super) fn close(&self, why: Goodbye) {
         let linger = if why == Goodbye::Misbehaved { LINGER_BAD } else { LINGER };
-        self.lock().closing.get_or_insert(linger);
+        self.lock().closing.get_or_insert_with(|| (why, Instant::now() + linger));
         self.closed.notify_one();
         self.ready.notify_one();
     }
 
     /// Ends when a wire that is to be closed has lingered long enough.
-    async fn lingered(&self, closing: Option<Duration>) {
-        if closing.is_none() {
+    async fn lingered(&self, closing: bool) {
+        if !closing {
             self.closed.notified().await;
         }
-        let linger = self.lock().closing.unwrap_or(LINGER);
-        tokio::time::sleep(linger).await;
+        let until = self.lock().closing.map(|(_, until)| until);
+        tokio::time::sleep_until(until.unwrap_or_else(Instant::now)).await;
     }
 }
 
@@ -113,6 +158,15 @@ pub(super) struct Wire {
     pub(super) connection: Arc<dyn Connection>,
     pub(super) mailbox: Mailbox,
     pub(super) stop: CancellationToken,
+}
+
+impl Wire {
+    /// Nothing more is written. The wire ends once the peer's end does: closed with bytes of the peer unread, TCP
+    /// resets it and QUIC sends no more, and the goodbye on the way would be lost.
+    async fn part(&self) {
+        let _ = tokio::time::timeout(PARTING, self.stop.cancelled()).await;
+        self.stop.cancel();
+    }
 }
 
 /// Starts the tasks of a wire.
@@ -166,63 +220,63 @@ async fn read(wire: Wire, mut recv: RecvStream) {
 }
 
 async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
+    let mut more = false;
     loop {
         tokio::select! {
             biased;
-            () = out.ready.notified() => {}
+            () = out.ready.notified(), if !more => {}
             () = wire.stop.cancelled() => return,
+            () = std::future::ready(()), if more => {}
         }
-        let (urgent, segments, tail, charge, closing) = {
-            let mut guard = out.lock();
-            let waiting = &mut *guard;
-            let urgent = std::mem::take(&mut waiting.urgent);
-            let segments = std::mem::take(&mut waiting.segments);
-            let tail = std::mem::take(&mut waiting.tail);
-            waiting.expected = tail.len();
-            (urgent, segments, tail, std::mem::take(&mut waiting.charge), waiting.closing)
-        };
+        let batch = out.lock().take();
+        let (charge, closing) = (batch.charge, batch.closing);
+        more = batch.more;
         let written = tokio::select! {
-            written = write_all(&mut send, urgent, segments, tail) => written,
+            written = write_all(&mut send, batch) => written,
             () = wire.stop.cancelled() => return,
-            () = out.lingered(closing) => return wire.stop.cancel(),
+            () = out.lingered(closing.is_some()) => return wire.stop.cancel(),
         };
         if written.is_err() {
-            return wire.stop.cancel();
+            // Why the peer closed may stand in what it sent before: the reader comes to that first.
+            return wire.part().await;
         }
         let tell = {
             let mut waiting = out.lock();
             waiting.drained += charge;
-            (waiting.drained >= TELL_DRAINED).then(|| std::mem::take(&mut waiting.drained))
+            (waiting.drained >= TELL_DRAINED).then(|| mem::take(&mut waiting.drained))
         };
         if let Some(bytes) = tell {
             let _ = wire.mailbox.send(Mail::Drained { peer: wire.peer, conn: wire.conn, bytes }).await;
         }
-        if closing.is_some() {
-            let _ = tokio::time::timeout(LINGER_BAD, send.shutdown()).await;
-            return wire.stop.cancel();
+        if let Some(why) = closing.filter(|_| !more) {
+            let _ = tokio::time::timeout(PARTING, send.shutdown()).await;
+            match why {
+                // Nothing more is read of a peer that broke the rules.
+                Goodbye::Misbehaved => wire.stop.cancel(),
+                _ => wire.part().await,
+            }
+            return;
         }
     }
 }
 
-async fn write_all(
-    send: &mut SendStream,
-    mut urgent: BytesMut,
-    segments: Vec<Bytes>,
-    mut tail: BytesMut,
-) -> std::io::Result<()> {
-    if segments.is_empty() && urgent.len() + tail.len() < READ_BUSY {
-        // The common case: everything in one write.
-        if !urgent.is_empty() {
-            urgent.extend_from_slice(&tail);
-            tail = urgent;
-        }
-        send.write_all(&tail).await?;
+async fn write_all(send: &mut SendStream, batch: Batch) -> std::io::Result<()> {
+    let [mut control, timely, messages] = batch.small;
+    if control.is_empty() && timely.is_empty() {
+        send.write_all(&messages).await?;
+    } else if control.len() + timely.len() + messages.len() < READ_BUSY {
+        // One write, and so one record of TLS and one packet.
+        control.extend_from_slice(&timely);
+        control.extend_from_slice(&messages);
+        send.write_all(&control).await?;
     } else {
-        send.write_all(&urgent).await?;
-        for segment in &segments {
-            send.write_all(segment).await?;
+        for small in [&control, &timely, &messages] {
+            send.write_all(small).await?;
         }
-        send.write_all(&tail).await?;
+    }
+    for Large { header, payload, .. } in &batch.bulk {
+        send.write_all(header).await?;
+        send.write_all(payload).await?;
     }
     send.flush().await
 }

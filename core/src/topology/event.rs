@@ -50,7 +50,7 @@ pub enum Down {
 }
 
 /// What changed in an overlay; what stands on it is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum Change {
     /// A neighbor more.
     NeighborUp(Guid),

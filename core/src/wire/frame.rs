@@ -5,15 +5,17 @@ use core::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::io::Class;
+use super::{Class, Urgency};
 use crate::identity::{PublicKey, Signature};
 use crate::overlay::{Membership, Standing};
-use crate::record::Record;
+use crate::record::{Receipt, Record};
 use crate::topology::Topology;
 use crate::topology::question::{CopyId, Lane, Target, Verdict};
 use crate::{Contact, Guid, Key};
 
 /// One frame between two nodes.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
 pub struct Frame<T: Topology> {
     /// Which overlay, in the sender's numbering; 0 for the session itself.
     pub tag: u32,
@@ -36,34 +38,6 @@ impl<T: Topology> Frame<T> {
             + super::survey::encoded_len(&self.body)
             + self.payload.len();
         inner + super::survey::encoded_len(&inner)
-    }
-}
-
-/// What a frame counts in queues and credit beside what makes it larger than the smallest: about a header.
-pub const FRAME_CHARGE: u32 = 64;
-
-impl<T: Topology> Frame<T> {
-    /// What the frame counts in queues and credit, about its size in bytes: everything in it that a peer could make
-    /// large counts. Both ends compute it alike.
-    #[must_use]
-    pub fn charge(&self) -> u32 {
-        let contacts: usize = self.contacts.iter().map(Contact::wire_len).sum();
-        let bytes = contacts + self.body.weight() + self.payload.len();
-        FRAME_CHARGE + u32::try_from(bytes).unwrap_or(u32::MAX / 2)
-    }
-
-    /// The queue it belongs to.
-    #[must_use]
-    pub fn class(&self) -> Class {
-        match &self.body {
-            Body::Request { .. } | Body::Response { .. } | Body::Notice { .. } | Body::Copy(_) => Class::Message,
-            Body::Routed(_) | Body::Answer { .. } | Body::Send(_) | Body::Call { .. } | Body::Reply { .. }
-                if !self.payload.is_empty() =>
-            {
-                Class::Message
-            }
-            _ => Class::Control,
-        }
     }
 }
 
@@ -109,7 +83,7 @@ pub struct Shared {
     pub standing: Standing,
     /// The lanes on which the sender holds the link.
     pub lanes: u32,
-    /// How many bytes of this overlay the sender lets come before they are taken in.
+    /// How many bytes of each class of this overlay the sender lets come before they are taken in.
     pub credit: u32,
     /// The versions of the topology's messages the sender speaks, the newest first.
     pub protocols: Vec<String>,
@@ -194,6 +168,8 @@ pub enum What<T: Topology> {
         /// Which.
         service: u32,
     },
+    /// Which records are kept under the target? Whoever on the way knows some answers.
+    Fetch,
 }
 
 /// What comes back to a routed question.
@@ -213,6 +189,13 @@ pub enum Answer {
     },
     /// The way ended.
     Unreachable,
+    /// Records, from somebody who keeps them or has copies.
+    Records {
+        /// Which; none if the owner has none.
+        records: Vec<Record>,
+        /// How many links they are from a replica.
+        far: u8,
+    },
 }
 
 /// How a request ended at its receiver.
@@ -243,6 +226,8 @@ pub struct Copied {
     pub hops: u8,
     /// Which part of a layered topology spreads it.
     pub lane: Lane,
+    /// Whether it is of use when it is late.
+    pub urgency: Urgency,
     /// The origin's key and signature, where it signed.
     pub signed: Option<(PublicKey, Signature)>,
 }
@@ -276,8 +261,10 @@ pub enum Body<T: Topology> {
     },
     /// The sender leaves this overlay.
     Leaving,
-    /// The sender has taken in this many bytes more; as many more may be sent.
+    /// The sender has taken in this many bytes more of a class; as many more may be sent.
     Credit {
+        /// Of which.
+        class: Class,
         /// How many.
         bytes: u32,
     },
@@ -354,20 +341,22 @@ pub enum Body<T: Topology> {
     Notice {
         /// Which service.
         service: u32,
+        /// Whether it is of use when it is late.
+        urgency: Urgency,
     },
     /// Keep this record.
     Store {
-        /// Names the answer.
+        /// Names the answer; 0 if none is wanted.
         id: u32,
         /// What.
         record: Box<Record>,
     },
-    /// Whether it is kept.
+    /// What became of it.
     Stored {
         /// The question's.
         id: u32,
-        /// Yes or no.
-        kept: bool,
+        /// Kept, or why not.
+        receipt: Receipt,
     },
     /// Which records are kept under this key?
     Fetch {
@@ -393,10 +382,50 @@ pub enum Body<T: Topology> {
         /// The question's.
         id: u32,
     },
+    /// The sender keeps records under these keys. What about the receiver?
+    Holds {
+        /// Names the answer.
+        id: u32,
+        /// As what the receiver is told.
+        calling: Calling,
+        /// Each key, with a number for what is kept under it.
+        kept: Vec<(Key, u64)>,
+    },
+    /// How it stands with each.
+    Holding {
+        /// The question's.
+        id: u32,
+        /// In the order of the keys.
+        answers: Vec<Holding>,
+    },
+}
+
+/// As what a peer is told which records somebody keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Calling {
+    /// As a replica, by the owner: it should keep the same.
+    Keep,
+    /// As the owner, by somebody who holds what is not its own.
+    Lead,
+}
+
+/// How a peer stands with a key it was told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Holding {
+    /// It keeps the same.
+    Same,
+    /// It keeps nothing there, or something else: records should be sent, and it sends what it has.
+    Differs,
+    /// It does not own the key.
+    Elsewhere,
+    /// It owns the key, all replicas keep the same, and the sender is none of them.
+    Released,
 }
 
 /// What a Guid in a list takes on the wire.
 const GUID_BYTES: usize = 33;
+/// What a key takes with a number for what is kept under it.
+const MARKED_BYTES: usize = 33 + 10;
 /// What one side of a shared overlay takes beside its versions and membership.
 const SHARED_BYTES: usize = 32;
 
@@ -408,7 +437,7 @@ fn shared_weight(shared: &[Shared]) -> usize {
 
 impl<T: Topology> Body<T> {
     /// About how many bytes it takes on the wire, the few that every kind has left out.
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         match self {
             Self::Offer(offer) => offer.proofs.len() * size_of::<Proof>(),
             Self::Accept { shared, .. } | Self::Confirm { shared, .. } => shared_weight(shared),
@@ -421,7 +450,11 @@ impl<T: Topology> Body<T> {
             Self::Find { state, .. } => state.len(),
             Self::Next { peers, state, .. } => peers.len() * GUID_BYTES + state.len(),
             Self::Store { record, .. } => record.wire_len(),
-            Self::Fetched { records, .. } => records.iter().map(Record::wire_len).sum(),
+            Self::Fetched { records, .. } | Self::Answer { answer: Answer::Records { records, .. }, .. } => {
+                records.iter().map(Record::wire_len).sum()
+            }
+            Self::Holds { kept, .. } => kept.len() * MARKED_BYTES,
+            Self::Holding { answers, .. } => answers.len(),
             _ => 0,
         }
     }
@@ -460,6 +493,8 @@ impl<T: Topology> Body<T> {
             Self::Fetched { .. } => "fetched",
             Self::Ping { .. } => "ping",
             Self::Pong { .. } => "pong",
+            Self::Holds { .. } => "holds",
+            Self::Holding { .. } => "holding",
         }
     }
 }
@@ -471,6 +506,7 @@ impl<T: Topology> Clone for What<T> {
             Self::Lookup { n } => Self::Lookup { n: *n },
             Self::Request { service } => Self::Request { service: *service },
             Self::Notice { service } => Self::Notice { service: *service },
+            Self::Fetch => Self::Fetch,
         }
     }
 }
@@ -502,7 +538,7 @@ impl<T: Topology> Clone for Body<T> {
             Self::Goodbye(why) => Self::Goodbye(*why),
             Self::Interest { lanes } => Self::Interest { lanes: *lanes },
             Self::Leaving => Self::Leaving,
-            Self::Credit { bytes } => Self::Credit { bytes: *bytes },
+            Self::Credit { class, bytes } => Self::Credit { class: *class, bytes: *bytes },
             Self::Moved(membership) => Self::Moved(membership.clone()),
             Self::Send(message) => Self::Send(message.clone()),
             Self::Call { id, message } => Self::Call { id: *id, message: message.clone() },
@@ -518,13 +554,15 @@ impl<T: Topology> Clone for Body<T> {
             Self::Copy(copied) => Self::Copy(copied.clone()),
             Self::Request { id, service } => Self::Request { id: *id, service: *service },
             Self::Response { id, status } => Self::Response { id: *id, status: *status },
-            Self::Notice { service } => Self::Notice { service: *service },
+            Self::Notice { service, urgency } => Self::Notice { service: *service, urgency: *urgency },
             Self::Store { id, record } => Self::Store { id: *id, record: record.clone() },
-            Self::Stored { id, kept } => Self::Stored { id: *id, kept: *kept },
+            Self::Stored { id, receipt } => Self::Stored { id: *id, receipt: *receipt },
             Self::Fetch { id, key } => Self::Fetch { id: *id, key: *key },
             Self::Fetched { id, records } => Self::Fetched { id: *id, records: records.clone() },
             Self::Ping { id } => Self::Ping { id: *id },
             Self::Pong { id } => Self::Pong { id: *id },
+            Self::Holds { id, calling, kept } => Self::Holds { id: *id, calling: *calling, kept: kept.clone() },
+            Self::Holding { id, answers } => Self::Holding { id: *id, answers: answers.clone() },
         }
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use polymorph_core::Key;
-use polymorph_core::engine::io::{Command, Failure, Origin, Outcome, To};
+use polymorph_core::engine::io::{Command, Failure, Origin, Outcome, To, Urgency};
 use polymorph_core::engine::{Slot, settings};
+use polymorph_core::record::{GetOptions, PutOptions};
 use polymorph_core::topology::event::{Event, Ticket};
 use polymorph_core::topology::question::{Hold, Target, Verdict};
 
@@ -25,13 +26,16 @@ fn everything(net: &mut Net, peer: usize) -> Vec<(Ticket, Command<Puppet>)> {
         Box::new(move |ticket| request(ticket, To::Peer(peer))),
         Box::new(move |ticket| request(ticket, To::Peer(me))),
         Box::new(|ticket| request(ticket, To::Target(Target::Key(KEY)))),
-        Box::new(|ticket| Command::Put { ticket, key: KEY, value: Bytes::new(), lifetime: LONG }),
-        Box::new(|ticket| Command::Get { ticket, key: KEY }),
+        Box::new(|ticket| Command::Put { ticket, key: KEY, value: Bytes::new(), options: PutOptions::default() }),
+        Box::new(|ticket| Command::Get { ticket, key: KEY, options: GetOptions::default() }),
         Box::new(|ticket| Command::Ask { ticket, command: Bytes::from_static(b"never answered") }),
         Box::new(move |ticket| Command::Ping { ticket, peer }),
         Box::new(move |ticket| notice(ticket, To::Peer(peer))),
         Box::new(|ticket| notice(ticket, To::Target(Target::Key(KEY)))),
-        Box::new(|ticket| Command::Publish { ticket, topic: None, payload: Bytes::new(), origin: Origin::Claimed }),
+        Box::new(|ticket| {
+            let (payload, origin, urgency) = (Bytes::new(), Origin::Claimed, Urgency::Usual);
+            Command::Publish { ticket, topic: None, payload, origin, urgency }
+        }),
     ];
     makes.iter().map(|make| (net.ticket(), make)).map(|(ticket, make)| (ticket, make(ticket))).collect()
 }
@@ -41,7 +45,7 @@ fn request(ticket: Ticket, to: To<Puppet>) -> Command<Puppet> {
 }
 
 fn notice(ticket: Ticket, to: To<Puppet>) -> Command<Puppet> {
-    Command::Notice { ticket, to, service: 1, payload: Bytes::from_static(b"x") }
+    Command::Notice { ticket, to, service: 1, urgency: Urgency::Usual, payload: Bytes::from_static(b"x") }
 }
 
 fn with(lookup: settings::Lookup) -> Spec {

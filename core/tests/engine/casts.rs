@@ -4,6 +4,7 @@ use bytes::Bytes;
 use polymorph_core::engine::io::{Command, Failure, Origin, Outcome, Watch};
 use polymorph_core::engine::{Slot, settings};
 use polymorph_core::topology::question::{CopyId, Hold, Lane};
+use polymorph_core::wire::Urgency;
 use polymorph_core::wire::frame::{Body, Copied};
 use polymorph_core::{Guid, Key, Standing};
 
@@ -33,7 +34,7 @@ fn mesh(n: usize, settings: &settings::Overlay) -> Net {
 
 fn publish(net: &mut Net, at: usize, topic: Option<Key>, payload: &[u8], origin: Origin) {
     let (ticket, payload) = (net.ticket(), Bytes::copy_from_slice(payload));
-    net.command(at, Slot(0), Command::Publish { ticket, topic, payload, origin });
+    net.command(at, Slot(0), Command::Publish { ticket, topic, payload, origin, urgency: Urgency::Usual });
     assert_eq!(net.outcome(at, ticket), Outcome::Sent);
 }
 
@@ -162,7 +163,8 @@ fn made_up(at: u64) -> (Body<Puppet>, Vec<u8>) {
     let lane = Lane::default();
     let origin = Guid([3; 32]);
     // Of a topic that nobody here hears, so that nobody checks it.
-    let copied = Copied { id, origin, sequence: at, topic: Some(TOPIC), hops: 1, lane, signed: None };
+    let copied =
+        Copied { id, origin, sequence: at, topic: Some(TOPIC), hops: 1, lane, urgency: Urgency::Usual, signed: None };
     (Body::Copy(Box::new(copied)), vec![0; 1000])
 }
 
@@ -238,6 +240,7 @@ fn a_payload_too_large_to_spread_is_refused() {
     let mut net = mesh(2, &settings::Overlay::default());
     let ticket = net.ticket();
     let payload = Bytes::from(vec![0; (1 << 19) + 1]);
-    net.command(0, Slot(0), Command::Publish { ticket, topic: None, payload, origin: Origin::Claimed });
+    let (origin, urgency) = (Origin::Claimed, Urgency::Usual);
+    net.command(0, Slot(0), Command::Publish { ticket, topic: None, payload, origin, urgency });
     assert_eq!(net.outcome(0, ticket), Outcome::Failed(Failure::TooLarge));
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use polymorph_core::engine::io::{Command, Failure, Outcome, To, Watch};
+use polymorph_core::engine::io::{Class, Command, Failure, Outcome, To, Watch};
 use polymorph_core::engine::{Slot, settings};
 use polymorph_core::record::Record;
 use polymorph_core::topology::event::Down;
 use polymorph_core::topology::question::Hold;
+use polymorph_core::wire::Urgency;
 use polymorph_core::wire::frame::{Body, Status};
 use polymorph_core::{Key, Time};
 
@@ -31,9 +32,13 @@ fn linked(settings: settings::Node) -> Net {
 }
 
 fn notice(net: &mut Net, slot: Slot, bytes: usize) -> Outcome {
+    say(net, slot, bytes, Urgency::Usual)
+}
+
+fn say(net: &mut Net, slot: Slot, bytes: usize, urgency: Urgency) -> Outcome {
     let (ticket, peer) = (net.ticket(), net.guid(1));
     let payload = Bytes::from(vec![7; bytes]);
-    net.command(0, slot, Command::Notice { ticket, to: To::Peer(peer), service: 1, payload });
+    net.command(0, slot, Command::Notice { ticket, to: To::Peer(peer), service: 1, urgency, payload });
     net.outcome(0, ticket)
 }
 
@@ -59,11 +64,48 @@ fn a_service_that_takes_nothing_in_makes_the_writer_busy_and_slows_no_other_over
         let arrived = net.nodes[1].arrived.pop().expect("it arrives at once");
         assert_eq!(arrived.slot, Slot(1));
         net.run_secs(1);
-        let took = Command::Consumed { peer: arrived.charge, bytes: arrived.bytes };
+        let took = Command::Consumed { peer: arrived.charge, class: arrived.class, bytes: arrived.bytes };
         net.command(1, Slot(1), took);
     }
     assert!(net.nodes[0].engine.bytes() <= before + 4096, "memory stays flat");
     assert_eq!(net.nodes[1].arrived.len(), sent);
+}
+
+#[test]
+fn each_class_has_a_credit_of_its_own_and_the_more_urgent_ones_the_fuller_queue() {
+    // A service that takes nothing in is out of bulk credit, and still hears what is small, and what is timely.
+    let mut net = linked(settings::Node::default());
+    net.nodes[1].takes = false;
+    let credit = settings::Node::default().credit_bytes as usize;
+    for (bytes, urgency) in [(PAYLOAD, Urgency::Usual), (PAYLOAD - 1, Urgency::Usual), (PAYLOAD, Urgency::Timely)] {
+        let sent = (0..10_000).take_while(|_| say(&mut net, Slot(0), bytes, urgency) == Outcome::Sent).count();
+        assert!((credit / 2..=credit).contains(&(sent * bytes)), "{sent} of {bytes} bytes, {urgency:?}");
+        net.run_secs(1);
+    }
+    // Credit of one class is no credit of another.
+    for arrived in std::mem::take(&mut net.nodes[1].arrived) {
+        if arrived.class == Class::Deadline {
+            net.command(
+                1,
+                Slot(0),
+                Command::Consumed { peer: arrived.charge, class: arrived.class, bytes: arrived.bytes },
+            );
+        }
+    }
+    net.run_secs(1);
+    assert_eq!(say(&mut net, Slot(0), PAYLOAD, Urgency::Usual), Outcome::Busy);
+    assert_eq!(say(&mut net, Slot(0), PAYLOAD - 1, Urgency::Usual), Outcome::Busy);
+    assert_eq!(say(&mut net, Slot(0), PAYLOAD, Urgency::Timely), Outcome::Sent);
+    // A queue that is full for bulk takes messages, one full of messages takes what is timely.
+    let mut net = linked(settings::Node { queue_bytes: 256 * 1024, ..settings::Node::default() });
+    net.stall(1, 0, true);
+    let mut full = Vec::new();
+    for (bytes, urgency) in [(PAYLOAD, Urgency::Usual), (PAYLOAD - 1, Urgency::Usual), (PAYLOAD, Urgency::Timely)] {
+        let more = (0..1000).take_while(|_| say(&mut net, Slot(0), bytes, urgency) == Outcome::Sent).count();
+        full.push(full.last().unwrap_or(&0) + more * PAYLOAD / 1024);
+    }
+    let near = |at: usize, limit: usize| (limit - 2 * PAYLOAD / 1024..=limit).contains(&full[at]);
+    assert!(near(0, 128) && near(1, 256) && near(2, 384), "{full:?} KiB");
 }
 
 #[test]
@@ -75,7 +117,7 @@ fn whoever_was_told_busy_is_told_once_when_it_may_write_again() {
     net.run_secs(1);
     net.nodes[0].watched.clear();
     for arrived in std::mem::take(&mut net.nodes[1].arrived) {
-        net.command(1, Slot(0), Command::Consumed { peer: arrived.charge, bytes: arrived.bytes });
+        net.command(1, Slot(0), Command::Consumed { peer: arrived.charge, class: arrived.class, bytes: arrived.bytes });
         net.run_millis(30);
     }
     assert_eq!(net.seen(0), [Seen::Writable(b)]);
@@ -163,7 +205,7 @@ fn a_peer_that_sends_beyond_its_credit_is_dropped() {
     let a = net.guid(0);
     for _ in 0..300 {
         if net.conn(1, 0).is_some() {
-            net.forge_body(0, 1, Slot(0), Body::Notice { service: 1 }, &[0; PAYLOAD]);
+            net.forge_body(0, 1, Slot(0), Body::Notice { service: 1, urgency: Urgency::Usual }, &[0; PAYLOAD]);
         }
     }
     assert_eq!(net.nodes[1].engine.peers().len(), 0);

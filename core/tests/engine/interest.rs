@@ -97,6 +97,27 @@ fn a_session_on_which_an_answer_is_awaited_is_not_idle() {
 }
 
 #[test]
+fn over_the_budget_the_session_on_which_nobody_waits_goes_first() {
+    let mut net = Net::with(1, 4, settings::Node { connections: 2, ..settings::Node::default() });
+    net.attach_all("ring");
+    let [b, c, d] = [1, 2, 3].map(|at| net.guid(at));
+    (net.nodes[1].answers, net.nodes[1].takes) = (false, false);
+    let (ticket, timeout) = (net.ticket(), Duration::from_secs(20));
+    let to = polymorph_core::engine::io::To::Peer(b);
+    let request =
+        polymorph_core::engine::io::Command::Request { ticket, to, service: 1, payload: Bytes::new(), timeout };
+    net.command(0, Slot(0), request);
+    net.run_secs(1);
+    for peer in [c, d] {
+        net.act(0, move |cx| cx.send(peer, Say::Note(1)).unwrap());
+        net.run_secs(1);
+    }
+    assert!(net.share_a_wire(0, 1), "it is the oldest, but an answer is awaited on it");
+    assert!(!net.share_a_wire(0, 2));
+    assert!(net.share_a_wire(0, 3));
+}
+
+#[test]
 fn whoever_requires_a_peer_that_hung_up_dials_again_in_silence() {
     for why in [Goodbye::Idle, Goodbye::Budget] {
         let mut net = linked();

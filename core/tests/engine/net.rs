@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use polymorph_core::engine::io::{Attach, Command, ConnId, Dialer, Input, Origin, Outcome, Output, Responder, Watch};
+use polymorph_core::engine::io::{
+    Attach, Class, Command, ConnId, Dialer, Input, Origin, Outcome, Output, Responder, Watch,
+};
 use polymorph_core::engine::{Contacts, Engine, Slot, Workspace, settings};
 use polymorph_core::identity::Identity;
+use polymorph_core::record::Receipt;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::wire::Frame;
@@ -47,6 +50,7 @@ pub(crate) struct Arrived {
     pub(crate) slot: Slot,
     pub(crate) from: Guid,
     pub(crate) charge: Guid,
+    pub(crate) class: Class,
     pub(crate) bytes: u32,
     pub(crate) respond: Option<Responder>,
     pub(crate) payload: Bytes,
@@ -63,7 +67,7 @@ pub(crate) struct Node {
     pub(crate) published: Vec<(Guid, Bytes)>,
     pub(crate) origins: Vec<Origin>,
     /// What it answered to those who asked it to keep a record.
-    pub(crate) stored: Vec<bool>,
+    pub(crate) stored: Vec<Receipt>,
     pub(crate) watched: Vec<Watch>,
     pub(crate) dials: usize,
     /// Whether its applications take in what arrives, and answer it.
@@ -444,15 +448,16 @@ impl Net {
             Output::Dial { peer } => self.dial(at, peer),
             Output::Close { conn, .. } => self.close(conn),
             Output::Done { ticket, outcome, .. } => node.done.push((ticket, outcome)),
-            Output::Arrived { slot, from, charge, bytes, respond, payload, .. } => {
-                let arrived = Arrived { slot, from, charge, bytes, respond: respond.clone(), payload: payload.clone() };
+            Output::Arrived { slot, from, charge, class, bytes, respond, payload, .. } => {
+                let arrived =
+                    Arrived { slot, from, charge, class, bytes, respond: respond.clone(), payload: payload.clone() };
                 node.arrived.push(arrived);
                 if let Some(to) = respond.filter(|_| node.answers) {
                     let status = polymorph_core::wire::frame::Status::Good;
                     self.command(at, slot, Command::Respond { to, status, payload });
                 }
                 if self.nodes[at].takes {
-                    self.command(at, slot, Command::Consumed { peer: charge, bytes });
+                    self.command(at, slot, Command::Consumed { peer: charge, class, bytes });
                 }
             }
             Output::Published { from, origin, payload, .. } => {
@@ -472,8 +477,8 @@ impl Net {
     fn send(&mut self, at: usize, peer: Guid, conn: ConnId, mut frame: Frame<Puppet>) {
         let (wire, end) = (conn.0 as usize / 2, conn.0 as usize % 2);
         let other = self.wires[wire].ends[1 - end];
-        if let Body::Stored { kept, .. } = frame.body {
-            self.nodes[at].stored.push(kept);
+        if let Body::Stored { receipt, .. } = frame.body {
+            self.nodes[at].stored.push(receipt);
         }
         let bytes = frame.charge();
         if !(self.passes)(at, other, &mut frame) {

@@ -1,12 +1,15 @@
 //! Records: stored, fetched, kept alive, and refused.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use polymorph_core::engine::io::{Command, Failure, Outcome};
+use polymorph_core::engine::io::{Command, Failure, Outcome, Watch};
+use polymorph_core::engine::metrics::Refused;
 use polymorph_core::engine::{Slot, settings};
 use polymorph_core::identity::Identity;
-use polymorph_core::record::Record;
+use polymorph_core::record::{GetOptions, PutOptions, Quorum, Receipt, Record};
 use polymorph_core::topology::question::{Target, Verdict};
 use polymorph_core::wire::frame::Body;
 use polymorph_core::{Guid, Key, Time};
@@ -14,12 +17,16 @@ use polymorph_core::{Guid, Key, Time};
 use crate::net::Net;
 use crate::spec::{Spec, spec};
 
-const KEY: Key = Key([7; 32]);
-const HOUR: u64 = 3600;
+pub(crate) const KEY: Key = Key([7; 32]);
+pub(crate) const HOUR: u64 = 3600;
 
 /// `n` nodes of which everybody knows everybody; the nearest by XOR own a key.
-fn known(n: usize, settings: &settings::Overlay) -> Net {
-    let mut net = Net::new(1, n);
+pub(crate) fn known(n: usize, settings: &settings::Overlay) -> Net {
+    known_with(n, settings, settings::Node::default())
+}
+
+fn known_with(n: usize, settings: &settings::Overlay, node: settings::Node) -> Net {
+    let mut net = Net::with(1, n, node);
     let guids = net.guids();
     for at in 0..n {
         let strings = net.attach(at, Spec { settings: settings.clone(), ..spec("ring") });
@@ -36,29 +43,40 @@ fn known(n: usize, settings: &settings::Overlay) -> Net {
     net
 }
 
-fn three() -> settings::Overlay {
+pub(crate) fn three() -> settings::Overlay {
     settings::Overlay { replicas: 3, ..settings::Overlay::default() }
 }
 
-fn put(net: &mut Net, at: usize, value: &[u8], hours: u64) -> Outcome {
+pub(crate) fn put(net: &mut Net, at: usize, value: &[u8], hours: u64) -> Outcome {
+    put_with(net, at, value, PutOptions { lifetime: Duration::from_secs(hours * HOUR), ..PutOptions::default() })
+}
+
+pub(crate) fn put_with(net: &mut Net, at: usize, value: &[u8], options: PutOptions) -> Outcome {
     let (ticket, value) = (net.ticket(), Bytes::copy_from_slice(value));
-    let lifetime = Duration::from_secs(hours * HOUR);
-    net.command(at, Slot(0), Command::Put { ticket, key: KEY, value, lifetime });
-    net.run_secs(2);
+    net.command(at, Slot(0), Command::Put { ticket, key: KEY, value, options });
+    net.run_secs(40);
     net.outcome(at, ticket)
 }
 
-fn get(net: &mut Net, at: usize) -> Vec<Bytes> {
-    let ticket = net.ticket();
-    net.command(at, Slot(0), Command::Get { ticket, key: KEY });
-    net.run_secs(40);
-    match net.outcome(at, ticket) {
-        Outcome::Records(records) => records.into_iter().map(|record| record.value).collect(),
+pub(crate) fn get(net: &mut Net, at: usize) -> Vec<Bytes> {
+    match get_with(net, at, Quorum::Majority) {
+        Outcome::Records { records, .. } => records.into_iter().map(|record| record.value).collect(),
         other => panic!("{other:?}"),
     }
 }
 
-fn kept(net: &Net) -> u64 {
+pub(crate) fn get_with(net: &mut Net, at: usize, quorum: Quorum) -> Outcome {
+    let ticket = net.ticket();
+    net.command(
+        at,
+        Slot(0),
+        Command::Get { ticket, key: KEY, options: GetOptions { quorum, ..GetOptions::default() } },
+    );
+    net.run_secs(40);
+    net.outcome(at, ticket)
+}
+
+pub(crate) fn kept(net: &Net) -> u64 {
     (0..net.nodes.len()).map(|at| net.nodes[at].engine.metrics(Slot(0)).expect("attached").records).sum()
 }
 
@@ -108,14 +126,16 @@ fn putting_and_withdrawing_again_and_again_stores_no_oftener() {
         net.command(0, Slot(0), Command::Withdraw { key: KEY });
     }
     put(&mut net, 0, b"here", 3);
-    let before = net.nodes[0].engine.metrics(Slot(0)).unwrap().frames_out;
+    let stores = Arc::new(AtomicUsize::new(0));
+    let counted = stores.clone();
+    net.passes = Box::new(move |_, _, frame| {
+        counted.fetch_add(usize::from(matches!(frame.body, Body::Store { .. })), Relaxed);
+        true
+    });
     net.run_secs(6 * HOUR + 60);
-    let sent = net.nodes[0].engine.metrics(Slot(0)).unwrap().frames_out - before;
-    assert!(sent <= 6 * 4, "{sent} frames in six rounds");
+    assert_eq!(stores.load(Relaxed), 6, "one at the other replica in each round");
     // A shorter life is looked after sooner.
-    let ticket = net.ticket();
-    let lifetime = Duration::from_secs(30);
-    net.command(0, Slot(0), Command::Put { ticket, key: KEY, value: Bytes::from_static(b"soon"), lifetime });
+    put_with(&mut net, 0, b"soon", PutOptions { lifetime: Duration::from_secs(30), ..PutOptions::default() });
     net.run_secs(300);
     assert_eq!(get(&mut net, 1), [Bytes::from_static(b"soon")]);
 }
@@ -128,23 +148,32 @@ fn a_value_too_large_or_a_life_too_long_is_refused_at_its_origin() {
     assert_eq!(put(&mut net, 0, &[0; 1024], 48), Outcome::Stored { replicas: 2 });
 }
 
-/// Stores a record at node 1 as an evil node 0 would; whether it was kept.
-fn store(net: &mut Net, record: Record) -> bool {
+/// Stores a record at node 1 as an evil node 0 would; what became of it.
+pub(crate) fn store(net: &mut Net, record: Record) -> Receipt {
     let before = net.nodes[1].stored.len();
     net.forge_body(0, 1, Slot(0), Body::Store { id: 900, record: Box::new(record) }, &[]);
     net.run_secs(1);
     net.nodes[1].stored[before]
 }
 
-fn evil() -> Net {
-    let mut net = known(2, &three());
+pub(crate) fn refused(net: &Net) -> Refused {
+    net.nodes[1].engine.metrics(Slot(0)).expect("attached").refused
+}
+
+pub(crate) fn evil() -> Net {
+    evil_with(&three())
+}
+
+/// Two nodes with a session; neither is dropped, whatever it does.
+pub(crate) fn evil_with(settings: &settings::Overlay) -> Net {
+    let mut net = known_with(2, settings, settings::Node { faults: 100, ..Default::default() });
     let b = net.guid(1);
     net.act(0, move |cx| cx.want(b, polymorph_core::topology::question::Hold::Required));
     net.run_secs(1);
     net
 }
 
-fn publisher(seed: u8) -> Identity {
+pub(crate) fn publisher(seed: u8) -> Identity {
     Identity::from_seed(&[seed; 32])
 }
 
@@ -157,14 +186,15 @@ fn sign(net: &Net, value: &[u8], sequence: u64, seconds: u64) -> Record {
 fn a_replica_keeps_what_is_signed_in_time_and_newer() {
     let mut net = evil();
     let good = sign(&net, b"two", 2, HOUR);
-    assert!(store(&mut net, good.clone()));
+    assert_eq!(store(&mut net, good.clone()), Receipt::Kept);
     let older = sign(&net, b"one", 1, HOUR);
-    assert!(!store(&mut net, older), "an older one is a replay");
+    assert_eq!(store(&mut net, older), Receipt::Older, "a replay");
     assert_eq!(get(&mut net, 0), [Bytes::from_static(b"two")]);
     let newer = sign(&net, b"three", 3, HOUR);
-    assert!(store(&mut net, newer));
+    assert_eq!(store(&mut net, newer), Receipt::Kept);
     assert_eq!(get(&mut net, 0), [Bytes::from_static(b"three")]);
-    assert!(!store(&mut net, good), "nor does the old one come back");
+    assert_eq!(store(&mut net, good), Receipt::Older, "nor does the old one come back");
+    assert_eq!(refused(&net).older, 2);
 }
 
 fn but(record: &Record, change: impl FnOnce(&mut Record)) -> Record {
@@ -188,24 +218,27 @@ fn a_replica_refuses_what_is_forged_expired_too_long_or_too_large() {
         ("a large value", sign(&net, &[0; 1025], 5, HOUR)),
     ];
     for (what, record) in forged {
-        assert!(!store(&mut net, record), "{what}");
+        assert_eq!(store(&mut net, record), Receipt::Refused, "{what}");
     }
+    assert_eq!(refused(&net), Refused { forged: 5, expired: 2, too_large: 1, ..Refused::default() });
     assert_eq!(net.nodes[1].engine.metrics(Slot(0)).unwrap().records, 0);
-    assert!(store(&mut net, good));
+    let blamed = net.nodes[1].watched.iter().filter(|watch| matches!(watch, Watch::Blamed { .. })).count();
+    assert_eq!(blamed, 6, "clocks may differ; signatures and sizes may not");
+    assert_eq!(store(&mut net, good), Receipt::Kept);
 }
 
 #[test]
 fn the_longest_life_is_kept_although_the_clocks_differ_a_little() {
     let mut net = evil();
     let ahead = sign(&net, b"x", 1, 48 * HOUR + 300);
-    assert!(store(&mut net, ahead));
+    assert_eq!(store(&mut net, ahead), Receipt::Kept);
 }
 
 #[test]
 fn a_fetcher_believes_no_replica() {
     let mut net = evil();
     let record = sign(&net, b"true", 2, HOUR);
-    assert!(store(&mut net, record));
+    assert_eq!(store(&mut net, record), Receipt::Kept);
     // The replica answers with what it made up, many times over.
     let lies = but(&sign(&net, b"true", 9, HOUR), |record| record.value = Bytes::from_static(b"lies"));
     let other = Record::sign(&publisher(2), Key([1; 32]), Bytes::new(), 1, Time::from_secs(net.now.as_secs() + 60));
@@ -221,16 +254,15 @@ fn a_fetcher_believes_no_replica() {
 #[test]
 fn a_key_and_a_replica_hold_so_many_and_no_more() {
     let settings = settings::Overlay { records: 10, records_per_key: 4, ..three() };
-    let mut net = known(2, &settings);
-    let b = net.guid(1);
-    net.act(0, move |cx| cx.want(b, polymorph_core::topology::question::Hold::Required));
-    net.run_secs(1);
+    let mut net = evil_with(&settings);
     let until = Time::from_secs(net.now.as_secs() + HOUR);
     let make = |key: u8, seed: u8| Record::sign(&publisher(seed), Key([key; 32]), Bytes::new(), 1, until);
-    let in_one_key = (0..8).filter(|&seed| store(&mut net, make(0, seed))).count();
-    let in_all = (1..20).filter(|&key| store(&mut net, make(key, 0))).count();
+    let mut kept = |key, seed| store(&mut net, make(key, seed)) == Receipt::Kept;
+    let in_one_key = (0..8).filter(|&seed| kept(0, seed)).count();
+    let in_all = (1..20).filter(|&key| kept(key, 0)).count();
     assert_eq!((in_one_key, in_all), (4, 6));
+    assert_eq!(refused(&net).full, 4 + 13);
     // What is kept may still be renewed.
     let renewed = Record::sign(&publisher(0), Key([0; 32]), Bytes::new(), 2, until);
-    assert!(store(&mut net, renewed));
+    assert_eq!(store(&mut net, renewed), Receipt::Kept);
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use polymorph_core::engine::io::{Command, Failure, Outcome, To};
 use polymorph_core::engine::{Slot, settings};
+use polymorph_core::record::Receipt;
 use polymorph_core::topology::question::{Hold, Lane, Target, Verdict};
 use polymorph_core::wire::Frame;
+use polymorph_core::wire::Urgency;
 use polymorph_core::wire::frame::{Answer, Body, Return, Routed, Status, What};
 use polymorph_core::{Guid, Key, Standing};
 
@@ -210,7 +212,7 @@ fn a_hop_that_becomes_the_owner_while_it_looks_for_another_way_answers_itself() 
 fn an_answer_of_another_kind_ends_no_question() {
     let wrong: Vec<fn(u32) -> Body<Puppet>> = vec![
         |id| Body::Pong { id },
-        |id| Body::Stored { id, kept: true },
+        |id| Body::Stored { id, receipt: Receipt::Kept },
         |id| Body::Fetched { id, records: vec![] },
         |id| Body::Response { id, status: Status::Good },
         |id| Body::Reply { id, message: Say::Note(1) },
@@ -444,7 +446,12 @@ fn frames_for_an_overlay_that_is_not_shared_are_ignored() {
     net.seen(1);
     let alone = net.attach(1, spec("den"));
     for tag in [1, 255, 256 + 1, 2 << 8, 77 << 8, u32::MAX] {
-        for body in [Body::Send(Say::Note(1)), Body::Leaving, Body::Notice { service: 1 }, Body::Ping { id: 1 }] {
+        for body in [
+            Body::Send(Say::Note(1)),
+            Body::Leaving,
+            Body::Notice { service: 1, urgency: Urgency::Usual },
+            Body::Ping { id: 1 },
+        ] {
             net.forge(0, 1, Frame { tag, contacts: vec![], body, payload: Bytes::from_static(b"x") });
         }
     }

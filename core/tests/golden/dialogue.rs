@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use polymorph_core::engine::io::{Attach, Command, ConnId, Dialer, Input, Origin, Output, To};
+use polymorph_core::engine::io::{Attach, Command, ConnId, Dialer, Input, Origin, Output, To, Urgency};
 use polymorph_core::engine::{Contacts, Engine, Slot, Workspace, settings};
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Event, Ticket};
@@ -79,7 +79,8 @@ pub(crate) fn spoken() -> Vec<(String, Bytes)> {
     let request = Command::Request { ticket, to, service: 300, payload: payload.clone(), timeout };
     say(&mut ends, 0, Input::Command(Slot(0), request));
     for origin in [Origin::Signed, Origin::Claimed] {
-        let publish = Command::Publish { ticket, topic: None, payload: payload.clone(), origin };
+        let publish =
+            Command::Publish { ticket, topic: None, payload: payload.clone(), origin, urgency: Urgency::Usual };
         say(&mut ends, 0, Input::Command(Slot(0), publish));
     }
     spoken

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foreign_topology::Graph;
-use polymorph::core::engine::io::{Command, Origin};
+use polymorph::core::engine::io::{Command, Origin, Urgency};
 use polymorph::{Identity, OverlaySpec};
 use polymorph_sim::{Options, Terms, World};
 
@@ -19,7 +19,7 @@ fn a_broadcast_reaches_everybody_in_virtual_time() {
     world.run_for(Duration::from_secs(30));
     let ticket = world.ticket();
     let payload = Bytes::from_static(b"news");
-    world.command(peers[3], Command::Publish { ticket, topic: None, payload, origin: Origin::Claimed });
+    world.command(peers[3], Command::Publish { ticket, topic: None, payload, origin: Origin::Claimed, urgency: Urgency::Usual });
     world.run_for(Duration::from_secs(5));
     for &peer in peers.iter().filter(|peer| **peer != peers[3]) {
         let metrics = world.engine(peer).unwrap().metrics(world.slot(peer)).unwrap();

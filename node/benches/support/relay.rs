@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use polymorph::core::engine::io::{ConnId, Dialer};
+use polymorph::core::engine::io::{Class, ConnId, Dialer};
 use polymorph::core::engine::{Attach, Command, Contacts, Engine, Input, Output, Slot, Workspace, settings};
 use polymorph::core::topology::context::Context;
 use polymorph::core::topology::erased::Boxed;
@@ -105,7 +105,12 @@ impl Lone {
     pub(crate) fn taken(&mut self, peer: Guid, conn: ConnId, bytes: u32) {
         self.input(Input::Drained { peer, conn, bytes });
         let tag = 1 << 8;
-        let frame = Frame { tag, contacts: Vec::new(), body: Body::Credit { bytes }, payload: Bytes::new() };
+        let frame = Frame {
+            tag,
+            contacts: Vec::new(),
+            body: Body::Credit { class: Class::Message, bytes },
+            payload: Bytes::new(),
+        };
         self.input(Input::Frame { peer, conn, frame });
     }
 }

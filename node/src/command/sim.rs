@@ -67,6 +67,9 @@ pub(crate) struct Arguments {
     /// How often a lookup that nobody answered is asked again
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10))]
     retries: u32,
+    /// How many values of a kibibyte are put before peers come and go, lie for --time, and are fetched again
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    records: usize,
     /// How many broadcasts are measured
     #[arg(long, value_name = "N", default_value_t = 0)]
     broadcasts: usize,
@@ -90,7 +93,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     real_crypto: bool,
     /// Run it on real nodes in this process, over these wires, and compare with the world of the same seed
-    #[arg(long, value_enum, value_name = "WIRE", conflicts_with_all = ["churn", "fail", "wire", "loss", "attack", "every", "retries"])]
+    #[arg(long, value_enum, value_name = "WIRE", conflicts_with_all = ["churn", "fail", "wire", "loss", "attack", "records", "every", "retries"])]
     sockets: Option<sockets::Wire>,
     /// With how many seeds real nodes and worlds are compared
     #[arg(long, value_name = "N", default_value_t = 1, requires = "sockets", value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -251,6 +254,11 @@ fn human(report: &Report) -> String {
                 measured(window.lookups.as_ref(), window.broadcast.as_ref(), &mut lines);
             }
         }
+    }
+    if let Some(records) = &report.records {
+        let rate = records.bytes_per_peer_s.map_or_else(String::new, |rate| format!(", {rate:.1} B/s of each peer"));
+        let (count, stored, found) = (records.count, records.stored, records.found);
+        lines.push(format!("records    {count} put, {stored} confirmed, {found} found again{rate}"));
     }
     if let Some(damage) = &report.attack {
         let of = |service: &Service| {

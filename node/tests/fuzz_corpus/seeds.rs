@@ -3,6 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use polymorph::core::Time;
+use polymorph::core::engine::io::{Command, ConnId, Dialer, Input};
+use polymorph::core::engine::log::{self, Entry};
+use polymorph::core::engine::{Slot, settings};
+use polymorph::core::topology::erased::Boxed;
+use polymorph::{Guid, Identity};
+
 use super::Noise;
 use crate::engine::HAPPENING_BYTES;
 
@@ -46,6 +53,7 @@ pub(crate) fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     all.extend(proofs());
     all.extend(texts());
     all.extend(stories());
+    all.push(("log", "a-node".into(), log()));
     all
 }
 
@@ -100,4 +108,23 @@ fn stories() -> Vec<(&'static str, String, Vec<u8>)> {
         ("engine", format!("story-{seed:02}"), bytes)
     };
     (0..STORIES).map(story).collect()
+}
+
+/// What a node might have been told before anything answers.
+fn log() -> Vec<u8> {
+    let (me, peer, conn) = (Identity::from_seed(&[1; 32]).guid(), Guid([2; 32]), ConnId(1));
+    let connected = Input::Connected { peer, conn, dialer: Dialer::Peer, exporter: [3; 32] };
+    let inputs = [
+        Input::Command(Slot(0), Command::Join { seeds: Vec::new() }),
+        connected,
+        Input::Wake,
+        Input::Lost { peer, conn },
+        Input::DialFailed { peer },
+    ];
+    let told = inputs.into_iter().zip(2..).map(|(input, at)| Entry::<Boxed>::Input(Time::from_secs(at), input, None));
+    let begin = [log::began(me, [4; 32], &settings::Node::default()), Entry::Attached(Time::from_secs(1))];
+    let end = [Entry::Detached(Time::from_secs(9), Slot(0)), Entry::Ended(Time::from_secs(10))];
+    let mut bytes = Vec::new();
+    begin.into_iter().chain(told).chain(end).for_each(|entry| log::append(&entry, &mut bytes));
+    bytes
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use polymorph_core::topology::question::Verdict;
+use polymorph_core::wire::Urgency;
 use polymorph_core::wire::frame::{Answer, Return, What};
 use polymorph_core::wire::{Body, Frame};
 use polymorph_core::{Guid, Topology};
@@ -185,7 +186,7 @@ impl<T: Topology> Attacker<T> for Flooder {
             for _ in 0..REPEATS {
                 let again = Frame { payload: frame.payload.clone(), ..said(scene.tag, frame.body.clone()) };
                 let rubbish = vec![scene.pick(256) as u8; RUBBISH];
-                let notice = said(scene.tag, Body::Notice { service: 0 });
+                let notice = said(scene.tag, Body::Notice { service: 0, urgency: Urgency::Usual });
                 scene.more.extend([again, Frame { payload: rubbish.into(), ..notice }]);
             }
         }

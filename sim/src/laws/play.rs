@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use polymorph_core::engine::Slot;
-use polymorph_core::engine::io::{Command, Origin, Outcome};
+use polymorph_core::engine::io::{Command, Origin, Outcome, Urgency};
 use polymorph_core::engine::settings;
 use polymorph_core::overlay::Place;
 use polymorph_core::topology::event::Ticket;
@@ -250,7 +250,8 @@ impl<T: Topology> Play<T> {
         let (census, copies) = (Rc::new(self.census(room)), self.world.traffic().frames("copy"));
         self.casts.push(Cast { at, peer, room, mark, census, copies });
         let payload = Bytes::copy_from_slice(&mark);
-        let command = Command::Publish { ticket, topic: None, payload, origin: Origin::Claimed };
+        let (origin, urgency) = (Origin::Claimed, Urgency::Usual);
+        let command = Command::Publish { ticket, topic: None, payload, origin, urgency };
         self.world.command_in(peer, slot, command);
     }
 

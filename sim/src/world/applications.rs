@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use polymorph_core::engine::Slot;
-use polymorph_core::engine::io::{Command, Input, Origin};
+use polymorph_core::engine::io::{Command, Input, Origin, Urgency};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::topology::question::Target;
 use polymorph_core::wire::frame::Status;
@@ -51,7 +51,10 @@ impl<T: Topology> World<T> {
     /// Lets a peer publish to everybody, or to a topic. What it publishes is unsigned.
     pub fn publish(&mut self, peer: Peer, topic: Option<Key>, payload: impl Into<Bytes>) -> Ticket {
         let (ticket, payload) = (self.ticket(), payload.into());
-        self.command(peer, Command::Publish { ticket, topic, payload, origin: Origin::Claimed });
+        self.command(
+            peer,
+            Command::Publish { ticket, topic, payload, origin: Origin::Claimed, urgency: Urgency::Usual },
+        );
         ticket
     }
 

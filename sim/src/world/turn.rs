@@ -169,9 +169,9 @@ impl<T: Topology> World<T> {
             Output::Done { ticket, outcome, .. } => {
                 self.witness.end(Ended { peer, at, outcome }, ticket);
             }
-            Output::Arrived { slot, service, from, charge, bytes, respond, payload } => {
+            Output::Arrived { slot, service, from, charge, class, bytes, respond, payload } => {
                 // Applications of a world take everything in at once.
-                self.commands.push((slot, Command::Consumed { peer: charge, bytes }));
+                self.commands.push((slot, Command::Consumed { peer: charge, class, bytes }));
                 self.served(slot, Arrival { peer, at, service: Some(service), from, respond, payload });
             }
             Output::Published { slot, id, topic, from, origin, hops, payload } => {

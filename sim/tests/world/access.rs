@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use polymorph_core::engine::io::{Command, Failure, Outcome, To};
+use polymorph_core::engine::io::{Command, Failure, Outcome, To, Urgency};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::wire::frame::Status;
 use polymorph_sim::{Bandwidth, Latency, Options, Peer, World};
@@ -16,7 +16,10 @@ const ONE_WAY: Duration = Duration::from_millis(50);
 
 fn notice(world: &mut World<Circle>, from: Peer, to: Peer, bytes: usize) {
     let (ticket, to) = (world.ticket(), To::Peer(world.guid(to)));
-    world.command(from, Command::Notice { ticket, to, service: 1, payload: Bytes::from(vec![0; bytes]) });
+    world.command(
+        from,
+        Command::Notice { ticket, to, service: 1, urgency: Urgency::Usual, payload: Bytes::from(vec![0; bytes]) },
+    );
 }
 
 /// How many bytes of notices reached a peer.
@@ -86,7 +89,7 @@ fn a_slow_uplink_makes_its_owner_busy_and_loses_nothing() {
     for _ in 0..80 {
         let (ticket, to) = (world.ticket(), To::Peer(world.guid(peers[1])));
         let payload = Bytes::from(vec![0; 100 * KB]);
-        world.command(peers[0], Command::Notice { ticket, to, service: 1, payload });
+        world.command(peers[0], Command::Notice { ticket, to, service: 1, urgency: Urgency::Usual, payload });
         let ended = world.take_ended(peers[0], ticket).expect("a notice is taken or not").outcome;
         sent += usize::from(ended == Outcome::Sent);
     }

@@ -21,6 +21,8 @@ mod pastry;
 mod plumtree_on_hyparview;
 #[cfg(feature = "polyring")]
 mod polyring;
+#[cfg(all(feature = "chord", feature = "kademlia", feature = "pastry"))]
+mod records;
 #[cfg(all(feature = "scribe", feature = "chord", feature = "kademlia"))]
 mod scribe;
 #[cfg(feature = "symphony")]

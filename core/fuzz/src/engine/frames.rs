@@ -1,9 +1,13 @@
 //! Frames a hostile peer may send: every kind of body, with fields that are right, nearly right or absurd.
 
 use bytes::Bytes;
-use polymorph_core::record::Record;
+use polymorph_core::engine::io::Class;
+use polymorph_core::record::{Receipt, Record};
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
-use polymorph_core::wire::frame::{Answer, Body, Copied, Goodbye, Offer, Return, Routed, Shared, Status, What};
+use polymorph_core::wire::Urgency;
+use polymorph_core::wire::frame::{
+    Answer, Body, Calling, Copied, Goodbye, Holding, Offer, Return, Routed, Shared, Status, What,
+};
 use polymorph_core::wire::{self, Frame};
 use polymorph_core::{Contact, Domain, Guid, Key, Membership, PublicKey, Signature, Signer, Standing, Time};
 
@@ -12,7 +16,7 @@ use super::source::Source;
 use super::wild::{Say, Wild};
 
 /// How many kinds of bodies there are.
-const KINDS: usize = 25;
+const KINDS: usize = 27;
 
 /// Who sends, and what of the world a frame may speak of.
 pub(crate) struct Sender<'a> {
@@ -60,7 +64,7 @@ impl Sender<'_> {
             3 => Body::Goodbye(goodbye(source)),
             4 => Body::Interest { lanes: source.number() },
             5 => Body::Leaving,
-            6 => Body::Credit { bytes: source.number().wrapping_mul(977) },
+            6 => Body::Credit { class: class(source), bytes: source.number().wrapping_mul(977) },
             7 => Body::Moved(Box::new(self.claims[source.pick(self.claims.len())].clone())),
             8 => Body::Send(self.say(source)),
             9 => Body::Call { id, message: self.say(source) },
@@ -78,13 +82,25 @@ impl Sender<'_> {
             15 => Body::Copy(Box::new(self.copied(source))),
             16 => Body::Request { id, service: source.number() },
             17 => Body::Response { id, status: status(source) },
-            18 => Body::Notice { service: source.number() },
+            18 => Body::Notice { service: source.number(), urgency: urgency(source) },
             19 => Body::Store { id, record: Box::new(self.record(source)) },
-            20 => Body::Stored { id, kept: source.once_in(2) },
+            20 => {
+                let receipts = [Receipt::Kept, Receipt::Older, Receipt::Full, Receipt::Refused];
+                Body::Stored { id, receipt: receipts[source.pick(4)] }
+            }
             21 => Body::Fetch { id, key: key(source) },
             22 => Body::Fetched { id, records: (0..source.pick(4)).map(|_| self.record(source)).collect() },
             23 => Body::Ping { id },
-            _ => Body::Pong { id },
+            24 => Body::Pong { id },
+            25 => {
+                let calling = if source.once_in(2) { Calling::Keep } else { Calling::Lead };
+                let kept = (0..source.pick(4)).map(|_| (key(source), source.number().into())).collect();
+                Body::Holds { id, calling, kept }
+            }
+            _ => {
+                let all = [Holding::Same, Holding::Differs, Holding::Elsewhere, Holding::Released];
+                Body::Holding { id, answers: (0..source.pick(4)).map(|_| all[source.pick(4)]).collect() }
+            }
         }
     }
 
@@ -114,7 +130,8 @@ impl Sender<'_> {
 
     fn routed(&self, id: u32, source: &mut Source<'_>) -> Routed<Wild> {
         let back = [Return::None, Return::Path, Return::Direct][source.pick(3)];
-        let what = match source.pick(4) {
+        let what = match source.pick(5) {
+            4 => What::Fetch,
             0 => What::Message(self.say(source)),
             1 => What::Lookup { n: source.byte() },
             2 => What::Request { service: source.number() },
@@ -126,7 +143,11 @@ impl Sender<'_> {
     }
 
     fn answer(&self, source: &mut Source<'_>) -> Answer {
-        match source.pick(3) {
+        match source.pick(4) {
+            3 => {
+                let records = (0..source.pick(4)).map(|_| self.record(source)).collect();
+                Answer::Records { records, far: source.byte() }
+            }
             0 => Answer::Found { peers: self.guids(source) },
             1 => Answer::Response { from: self.guid(source), status: status(source) },
             _ => Answer::Unreachable,
@@ -142,6 +163,7 @@ impl Sender<'_> {
             topic: source.once_in(2).then(|| key(source)),
             hops: source.byte() % 70,
             lane: lane(source),
+            urgency: urgency(source),
             signed: source.once_in(2).then(|| (self.signer.public_key(), signature)),
         }
     }
@@ -162,6 +184,14 @@ pub(crate) fn key(source: &mut Source<'_>) -> Key {
 
 pub(crate) fn target(source: &mut Source<'_>) -> Target<Wild> {
     if source.once_in(3) { Target::Address(source.number()) } else { Target::Key(key(source)) }
+}
+
+pub(crate) fn class(source: &mut Source<'_>) -> Class {
+    [Class::Control, Class::Deadline, Class::Message, Class::Bulk][source.pick(4)]
+}
+
+pub(crate) fn urgency(source: &mut Source<'_>) -> Urgency {
+    [Urgency::Usual, Urgency::Timely][source.pick(2)]
 }
 
 pub(crate) fn status(source: &mut Source<'_>) -> Status {

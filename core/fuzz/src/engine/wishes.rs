@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use polymorph_core::engine::Slot;
 use polymorph_core::engine::io::{Command, Input, Origin, Responder, To};
+use polymorph_core::record::{Caches, GetOptions, PutOptions, Quorum};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::topology::question::Hold;
 
-use super::super::frames::{key, status, target};
+use super::super::frames::{class, key, status, target, urgency};
 use super::super::source::Source;
 use super::super::wild::Wild;
 use super::{PEERS, World};
@@ -38,22 +39,32 @@ impl World {
                 let (service, payload) = (source.number(), source.bytes());
                 Command::Request { ticket: self.ticket(), to, service, payload, timeout }
             }
-            4 => Command::Notice { ticket: self.ticket(), to, service: source.number(), payload: source.bytes() },
+            4 => {
+                let (service, urgency, payload) = (source.number(), urgency(source), source.bytes());
+                Command::Notice { ticket: self.ticket(), to, service, urgency, payload }
+            }
             5 => Command::Respond { to: responder(peer, source), status: status(source), payload: source.bytes() },
             6 => {
                 let topic = source.once_in(2).then(|| key(source));
                 let origin = if source.once_in(2) { Origin::Claimed } else { Origin::Signed };
-                Command::Publish { ticket: self.ticket(), topic, payload: source.bytes(), origin }
+                let (urgency, payload) = (urgency(source), source.bytes());
+                Command::Publish { ticket: self.ticket(), topic, payload, origin, urgency }
             }
             7 => Command::Subscribe { topic: key(source) },
             8 => Command::Unsubscribe { topic: key(source) },
             9 => {
                 let lifetime = Duration::from_secs(source.short().into());
-                Command::Put { ticket: self.ticket(), key: key(source), value: source.bytes(), lifetime }
+                let sequence = source.once_in(2).then(|| source.byte().into());
+                let options = PutOptions { lifetime, quorum: quorum(source), sequence };
+                Command::Put { ticket: self.ticket(), key: key(source), value: source.bytes(), options }
             }
             10 => Command::Withdraw { key: key(source) },
-            11 => Command::Get { ticket: self.ticket(), key: key(source) },
-            12 => Command::Consumed { peer, bytes: source.number() },
+            11 => {
+                let caches = [Caches::Bypass, Caches::Allow][source.pick(2)];
+                let options = GetOptions { quorum: quorum(source), caches };
+                Command::Get { ticket: self.ticket(), key: key(source), options }
+            }
+            12 => Command::Consumed { peer, class: class(source), bytes: source.number() },
             13 => {
                 let hold = [None, Some(Hold::Cached), Some(Hold::Required)][source.pick(3)];
                 Command::Hold { peer, hold }
@@ -72,4 +83,8 @@ fn responder(peer: polymorph_core::Guid, source: &mut Source<'_>) -> Responder {
         1 => Responder::Path { peer, id, hops },
         _ => Responder::Origin { peer, id, hops },
     }
+}
+
+fn quorum(source: &mut Source<'_>) -> Quorum {
+    [Quorum::Majority, Quorum::All, Quorum::Of(source.pick(4))][source.pick(3)]
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use polymorph_core::engine::io::{Attach, ConnId, Dialer, Input, Output};
 use polymorph_core::engine::{Contacts, Engine, Slot, Workspace, settings};
 use polymorph_core::overlay::Claim;
+use polymorph_core::record::Receipt;
 use polymorph_core::topology::event::{Reachability, Ticket};
 use polymorph_core::wire::frame::{Body, Offer, Shared};
 use polymorph_core::wire::{self, Frame};
@@ -122,7 +123,11 @@ impl World {
             seen: 32,
             pending: 32,
             records: 32,
+            record_bytes: 16 << 10,
             records_per_key: 4,
+            records_per_peer: 16,
+            record_bytes_per_peer: 8 << 10,
+            cached_bytes: 4 << 10,
             replicas: 3,
             ..settings::Overlay::default()
         };
@@ -425,7 +430,7 @@ fn claims(now: Time) -> Vec<Membership> {
 /// The answer to a question of the engine's, so that it is expected; anything else as it was.
 fn answered(frame: Frame<Wild>, everybody: &[Guid]) -> Frame<Wild> {
     use polymorph_core::topology::question::Verdict;
-    use polymorph_core::wire::frame::{Answer, Status};
+    use polymorph_core::wire::frame::{Answer, Holding, Status};
     let peers = everybody.to_vec();
     let body = match frame.body {
         Body::Call { id, message } => Body::Reply { id, message },
@@ -435,8 +440,12 @@ fn answered(frame: Frame<Wild>, everybody: &[Guid]) -> Frame<Wild> {
         Body::Find { id, state, .. } if id % 3 != 0 => Body::Next { id, verdict: Verdict::Forward, peers, state },
         Body::Find { id, state, .. } => Body::Next { id, verdict: Verdict::Deliver { rank: 0 }, peers, state },
         Body::Request { id, .. } => Body::Response { id, status: Status::Good },
-        Body::Store { id, .. } => Body::Stored { id, kept: true },
+        Body::Store { id, .. } => Body::Stored { id, receipt: Receipt::Kept },
         Body::Fetch { id, .. } => Body::Fetched { id, records: Vec::new() },
+        Body::Holds { id, kept, .. } => {
+            let all = [Holding::Differs, Holding::Same, Holding::Released, Holding::Elsewhere];
+            Body::Holding { id, answers: kept.iter().map(|(_, mark)| all[*mark as usize % 4]).collect() }
+        }
         Body::Ping { id } => Body::Pong { id },
         other => other,
     };

@@ -84,7 +84,7 @@ impl<T: Topology> Turn<'_, T> {
     /// Whether somebody waits for an answer of the peer, or it for one from here.
     fn is_busy_with(&self, guid: Guid) -> bool {
         let asked = |o: &crate::engine::state::State<T>| o.questions.iter().any(|(_, p)| p.peer == Some(guid));
-        let served = |p: &Peer<T>| p.overlays.iter().any(|o| o.received > 0);
+        let served = |p: &Peer<T>| p.overlays.iter().flat_map(|o| &o.accounts).any(|account| account.received > 0);
         self.overlays.iter().flatten().any(|o| asked(&o.state)) || self.node.peers.get(&guid).is_some_and(served)
     }
 
@@ -98,11 +98,12 @@ impl<T: Topology> Turn<'_, T> {
         self.arm(guid);
     }
 
-    /// Over the budget, the session that was idle longest and that nobody requires is closed.
+    /// Over the budget, the session that was idle longest and that nobody requires is closed; one that somebody waits
+    /// on only if there is no other.
     pub(super) fn make_room(&mut self) {
         while self.node.peers.open > self.node.settings.connections {
             let evictable = |p: &&Peer<T>| matches!(p.link, Link::Open(w) if w.agreed) && !p.required();
-            let oldest = self.node.peers.iter().filter(evictable).min_by_key(|p| p.used);
+            let oldest = self.node.peers.iter().filter(evictable).min_by_key(|p| (self.is_busy_with(p.guid), p.used));
             let Some((guid, Link::Open(wire))) = oldest.map(|p| (p.guid, p.link)) else { return };
             self.hang_up(guid, wire.conn, Goodbye::Budget);
             // What waited for an overlay to be agreed on takes another way, unless a second wire took over.

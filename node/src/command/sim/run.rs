@@ -64,6 +64,10 @@ impl Visitor for Run<'_> {
         }
         let quiet = T::claims(&config, arguments.peers).quiet;
         world.run_for(Duration::from_secs(if arguments.ideal { 0 } else { quiet }));
+        let lying = (arguments.records > 0 && powers.routes).then(|| {
+            let plan = workload::Records { count: arguments.records, ..workload::Records::default() };
+            workload::put(&mut world, &plan)
+        });
         if arguments.churn.0.is_some() {
             let config = config.clone();
             world.newcomers(&terms, move |place| T::new(&config, place));
@@ -71,6 +75,7 @@ impl Visitor for Run<'_> {
         }
         let meter = Meter::start(&world);
         world.run_for(Duration::from_secs_f64(arguments.time));
+        let records = lying.map(|lying| lying.fetch(&mut world));
         let measure = |world: &mut World<T>, warmup: usize| Window {
             lookups: (arguments.lookups > 0 && powers.routes).then(|| {
                 let every = Duration::from_millis(arguments.every);
@@ -101,7 +106,7 @@ impl Visitor for Run<'_> {
         let peers = (arguments.peers as u32).clamp(1, BASELINE_PEERS);
         let baseline_events_per_s = Some(baseline::events_per_s(peers, BASELINE_EVENTS));
         let steady = Report { peers: all, state, links, traffic, load, ..report };
-        Ok(Report { lookups, broadcast, windows, attack, baseline_events_per_s, ..steady })
+        Ok(Report { lookups, broadcast, records, windows, attack, baseline_events_per_s, ..steady })
     }
 }
 

@@ -1,0 +1,89 @@
+//! What this node publishes, signed and stored anew as long as it is not withdrawn.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::operation::{Operation, Wish};
+use crate::Key;
+use crate::engine::desk::Desk;
+use crate::engine::io::{Failure, Outcome};
+use crate::engine::state::OverlayTimer;
+use crate::engine::timers::Handle;
+use crate::record::{MAX_LIFETIME_SECS, MAX_VALUE_BYTES, PutOptions, Quorum, Record};
+use crate::topology::Topology;
+use crate::topology::event::Ticket;
+
+/// A record is signed and stored anew after this share of its lifetime, so that two rounds may fail.
+const REPUBLISH_SHARE: u32 = 3;
+/// A shorter life is lengthened to this: a record is stored anew every second then.
+const MIN_LIFETIME: Duration = Duration::from_secs(3);
+/// How many own records a node keeps alive in one overlay.
+const MAX_OWN: usize = 16_384;
+
+/// An own record, kept alive.
+#[derive(Debug)]
+pub(super) struct Own {
+    value: Bytes,
+    lifetime: Duration,
+    sequence: Option<u64>,
+    /// What it was signed with last: the next is higher, whatever the clock does.
+    last: u64,
+    /// When it is stored anew.
+    timer: Handle,
+}
+
+impl<T: Topology> Desk<'_, T> {
+    /// Publishes a record, and keeps it alive from now on.
+    pub(in crate::engine) fn put(&mut self, ticket: Ticket, key: Key, value: Bytes, options: &PutOptions) {
+        let own = self.state.records.as_ref().map(|records| &records.own);
+        let full = own.is_some_and(|own| own.len() >= MAX_OWN && !own.contains_key(&key));
+        let failure = if !self.state.powers.routes {
+            Some(Failure::NotSupported)
+        } else if value.len() > MAX_VALUE_BYTES || options.lifetime > Duration::from_secs(MAX_LIFETIME_SECS) {
+            Some(Failure::TooLarge)
+        } else if full {
+            Some(Failure::TooMany)
+        } else {
+            None
+        };
+        if let Some(failure) = failure {
+            return self.done(ticket, Outcome::Failed(failure));
+        }
+        let (lifetime, sequence) = (options.lifetime.max(MIN_LIFETIME), options.sequence);
+        let timer = self.state.timers.push(self.now + lifetime / REPUBLISH_SHARE, OverlayTimer::Republish(key));
+        let own = Own { value, lifetime, sequence, last: 0, timer };
+        if let Some(old) = self.records().own.insert(key, own) {
+            self.state.timers.remove(old.timer);
+            self.records().own.entry(key).and_modify(|own| own.last = old.last);
+        }
+        self.store_own(key, Some(ticket), options.quorum);
+    }
+
+    pub(in crate::engine) fn withdraw(&mut self, key: &Key) {
+        let own = self.state.records.as_mut().and_then(|records| records.own.remove(key));
+        if let Some(own) = own {
+            self.state.timers.remove(own.timer);
+            self.tidy_records();
+        }
+    }
+
+    /// Signs an own record anew and stores it.
+    pub(in crate::engine) fn republish(&mut self, key: Key) {
+        let own = self.state.records.as_mut().and_then(|records| records.own.get_mut(&key));
+        if let Some(own) = own {
+            let at = self.now + own.lifetime / REPUBLISH_SHARE;
+            own.timer = self.state.timers.push(at, OverlayTimer::Republish(key));
+            self.store_own(key, None, Quorum::Of(1));
+        }
+    }
+
+    fn store_own(&mut self, key: Key, ticket: Option<Ticket>, quorum: Quorum) {
+        let own = self.state.records.as_mut().and_then(|records| records.own.get_mut(&key));
+        let Some(own) = own else { return };
+        own.last = own.sequence.unwrap_or_else(|| self.now.0.max(own.last.saturating_add(1)));
+        let expires = self.now + own.lifetime;
+        let record = Record::sign(&*self.node.signer, key, own.value.clone(), own.last, expires);
+        self.operate(Operation::new(ticket, key, quorum, Wish::Store(Box::new(record))));
+    }
+}

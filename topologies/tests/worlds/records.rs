@@ -1,0 +1,56 @@
+//! Records on every ring while peers come and go: what a quorum confirmed, a quorum gives back hours later, although
+//! nobody stores it anew and half of all departures are crashes that take a store along.
+
+use std::time::Duration;
+
+use polymorph_core::topology::model::Model;
+use polymorph_sim::churn::{Churn, Lifetimes};
+use polymorph_sim::report;
+use polymorph_sim::workload::{self, Records};
+use polymorph_sim::{Terms, seed_or};
+use polymorph_topologies::ring::chord::{self, Chord};
+use polymorph_topologies::ring::kademlia::{self, Kademlia};
+use polymorph_topologies::ring::pastry::{self, Pastry};
+
+use crate::support::settled;
+
+/// Weibull sessions with a mean of an hour: 2340 s Γ(1 + 1/0.59).
+const SESSIONS: Lifetimes = Lifetimes::Weibull { shape: 0.59, scale: Duration::from_secs(2340) };
+
+/// Puts values into a quiet world, lets peers come and go for so long, and fetches them.
+fn lie<M: Model>(config: &M::Config, peers: usize, count: usize, hours: u64) -> report::Records {
+    let seed = seed_or(1);
+    let (mut world, _) = settled::<M>(seed, config, peers);
+    world.run_for(Duration::from_secs(60));
+    let lying = workload::put(&mut world, &Records { count, ..Records::default() });
+    let newcomers = config.clone();
+    world.newcomers(&Terms::default(), move |place| M::new(&newcomers, place));
+    world.churn(Some(Churn::new(SESSIONS)));
+    world.run_for(Duration::from_secs(3600 * hours));
+    let records = lying.fetch(&mut world);
+    println!("{records:?}");
+    records
+}
+
+fn all_are_there(records: &report::Records) {
+    assert_eq!(records.stored, records.count, "the world was quiet when they were put");
+    assert_eq!(records.found, records.stored);
+    // What must be sent: a departure costs a copy of each record that was there, and half of them cost a second one.
+    let rate = records.bytes_per_peer_s.expect("time passed");
+    assert!(rate < 200.0, "{rate} B/s of each peer");
+}
+
+#[test]
+fn chord_keeps_all_values_while_peers_come_and_go() {
+    all_are_there(&lie::<Chord>(&chord::Config::default(), 100, 250, 3));
+}
+
+#[test]
+fn kademlia_keeps_all_values_while_peers_come_and_go() {
+    all_are_there(&lie::<Kademlia>(&kademlia::Config::default(), 100, 250, 3));
+}
+
+#[test]
+fn pastry_keeps_all_values_while_peers_come_and_go() {
+    all_are_there(&lie::<Pastry>(&pastry::Config::default(), 100, 250, 3));
+}
