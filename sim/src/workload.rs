@@ -31,11 +31,13 @@ pub struct Lookups {
     pub every: Duration,
     /// How long the last of them may take.
     pub patience: Duration,
+    /// How often a lookup that nobody answered is asked again by the same peer.
+    pub retries: u32,
 }
 
 impl Default for Lookups {
     fn default() -> Self {
-        Self { count: 1000, every: Duration::from_millis(1), patience: Duration::from_secs(120) }
+        Self { count: 1000, every: Duration::from_millis(1), patience: Duration::from_secs(120), retries: 0 }
     }
 }
 
@@ -71,10 +73,48 @@ impl Roll {
     }
 }
 
+/// Those who have their places in an overlay, counted anew only when somebody came, went, or found its place; everybody
+/// where nobody has one.
+struct Seats {
+    overlay: OverlayId,
+    counted: Option<(u64, Census, Vec<Peer>)>,
+}
+
+impl Seats {
+    fn new(overlay: &OverlayName) -> Self {
+        Self { overlay: overlay.id(), counted: None }
+    }
+
+    fn of<T: Topology>(&mut self, world: &World<T>) -> &Census {
+        let id = self.overlay;
+        let stale = self.counted.as_ref().is_none_or(|(changes, _, coming)| {
+            *changes != world.changes() || coming.iter().any(|peer| world.has_place(*peer, id))
+        });
+        if stale {
+            self.counted = None;
+        }
+        let count = || {
+            let Census { guids, .. } = world.census_of(id);
+            let peers: Vec<(Guid, Peer)> =
+                guids.iter().filter_map(|guid| world.peer(guid).map(|peer| (*guid, peer))).collect();
+            let (seated, coming): (Vec<_>, Vec<_>) =
+                peers.into_iter().partition(|(_, peer)| world.has_place(*peer, id));
+            let coming = coming.into_iter().map(|(_, peer)| peer).collect();
+            let seated = seated.into_iter().map(|(guid, _)| guid).collect::<Vec<_>>();
+            (world.changes(), Census::new(id, if seated.is_empty() { guids } else { seated }), coming)
+        };
+        &self.counted.get_or_insert_with(count).1
+    }
+}
+
 struct Asked {
     number: usize,
     key: Key,
     at: Time,
+    /// Whose the key was then.
+    owner: Option<Guid>,
+    /// How often it may be asked again.
+    left: u32,
 }
 
 /// What became of one lookup.
@@ -89,14 +129,14 @@ struct Answer {
 
 /// Lookups on their way, and what became of others.
 struct Survey<F> {
-    roll: Roll,
+    seats: Seats,
     owner: F,
     waiting: HashMap<(Peer, Ticket), Asked>,
     answers: Vec<Answer>,
 }
 
-/// Runs lookups in an overlay. `owner` says who is right among those who are there when the answer comes. A lookup
-/// whose asker is gone before is not counted.
+/// Runs lookups in an overlay. `owner` says who is right among those who have their places: whoever was when the question
+/// was asked, or is when the answer comes. A lookup whose asker is gone before is not counted.
 pub fn lookups<T: Topology>(
     world: &mut World<T>,
     overlay: &OverlayName,
@@ -104,16 +144,17 @@ pub fn lookups<T: Topology>(
     owner: impl Fn(&Census, &Key) -> Option<Guid>,
 ) -> report::Lookups {
     let (seed, began) = (world.options().seed, world.now());
-    let mut survey = Survey { roll: Roll::new(overlay), owner, waiting: HashMap::new(), answers: Vec::new() };
+    let mut survey = Survey { seats: Seats::new(overlay), owner, waiting: HashMap::new(), answers: Vec::new() };
     let (mut count, mut orphans) = (0, 0);
     world.watch_endings();
     for number in 0..plan.count as u64 {
-        let census = survey.roll.of(world);
+        let census = survey.seats.of(world);
         let asked = question(seed, began, &census.guids, number);
         let Some((peer, key)) = asked.and_then(|(guid, key)| Some((world.peer(&guid)?, key))) else { break };
-        let at = world.now();
+        let (at, owner) = (world.now(), (survey.owner)(census, &key));
         let ticket = world.lookup(peer, key, 1);
-        survey.waiting.insert((peer, ticket), Asked { number: number as usize, key, at });
+        let asked = Asked { number: number as usize, key, at, owner, left: plan.retries };
+        survey.waiting.insert((peer, ticket), asked);
         count += 1;
         survey.run(world, plan.every);
     }
@@ -143,10 +184,13 @@ impl<F: Fn(&Census, &Key) -> Option<Guid>> Survey<F> {
         let end = world.now() + span;
         while !self.waiting.is_empty() && world.run_until(end.since(world.now()), World::has_endings) {
             for (peer, ticket) in world.take_endings() {
-                if let Some(asked) = self.waiting.remove(&(peer, ticket)) {
-                    let answer = self.judge(world, peer, ticket, &asked);
-                    self.answers.extend(answer);
+                let Some(asked) = self.waiting.remove(&(peer, ticket)) else { continue };
+                let answer = self.judge(world, peer, ticket, &asked);
+                if let Some(left) = asked.left.checked_sub(1).filter(|_| answer.is_none()) {
+                    let ticket = world.lookup(peer, asked.key, 1);
+                    self.waiting.insert((peer, ticket), Asked { left, ..asked });
                 }
+                self.answers.extend(answer);
             }
         }
     }
@@ -166,9 +210,10 @@ impl<F: Fn(&Census, &Key) -> Option<Guid>> Survey<F> {
             let round_trip = 2 * world.latency(peer, owner);
             took.as_secs_f64() / round_trip.as_secs_f64()
         });
+        let right = (self.owner)(self.seats.of(world), &asked.key);
         Some(Answer {
             number: asked.number,
-            right: (self.owner)(self.roll.of(world), &asked.key).map(|right| right == found),
+            right: right.map(|right| right == found || asked.owner == Some(found)),
             hops: hops.into(),
             timeouts: timeouts.into(),
             millis: took.as_secs_f64() * 1e3,

@@ -8,7 +8,7 @@ use polymorph_core::{Guid, Key};
 use polymorph_topologies::hybrid::polyring::{self, Path, Refusal, Wish};
 use polymorph_topologies::mesh::hyparview::Priority;
 use polymorph_topologies::mesh::{full_mesh, hyparview, plumtree};
-use polymorph_topologies::ring::{chord, kademlia};
+use polymorph_topologies::ring::{chord, kademlia, one_hop, pastry, symphony, tapestry};
 use polymorph_topologies::tree::scribe::{self, Join, label::Label};
 
 use vectors::{Vectors, every};
@@ -35,6 +35,121 @@ fn rings(held: &mut Vectors) {
         &every!(kademlia::Message {
             "ping": kademlia::Message::Ping => kademlia::Message::Ping,
             "pong": kademlia::Message::Pong => kademlia::Message::Pong,
+        }),
+    );
+}
+
+fn prefix_rings(held: &mut Vectors) {
+    use pastry::{Message, Set};
+    let peers = vec![guid(1), guid(2)];
+    held.each(
+        "pastry.set",
+        &every!(Set {
+            "leafs": Set::Leafs => Set::Leafs,
+            "near": Set::Near => Set::Near,
+            "row": Set::Row(_) => Set::Row(3),
+            "slot": Set::Slot { .. } => Set::Slot { row: 3, column: 15 },
+        }),
+    );
+    held.each(
+        "pastry",
+        &every!(Message {
+            "enter": Message::Enter(_) => Message::Enter(1 << 40),
+            "newcomer": Message::Newcomer { .. } =>
+                Message::Newcomer { guid: guid(3), pass: 300, path: peers.clone() },
+            "welcome": Message::Welcome { .. } =>
+                Message::Welcome { pass: 300, path: vec![guid(3)], leafs: peers.clone() },
+            "here": Message::Here(_) => Message::Here(peers.clone()),
+            "ask": Message::Ask(_) => Message::Ask(Set::Near),
+            "peers": Message::Peers(_) => Message::Peers(peers.clone()),
+            "absent": Message::Absent => Message::Absent,
+            "met": Message::Met => Message::Met,
+            "ping": Message::Ping => Message::Ping,
+            "pong": Message::Pong => Message::Pong,
+            "silent": Message::Silent(_) => Message::Silent(guid(3)),
+            "leaving": Message::Leaving(_) => Message::Leaving(peers.clone()),
+        }),
+    );
+}
+
+fn tapestries(held: &mut Vectors) {
+    use tapestry::{Command, HasIt, Message, News, Set, Slots};
+    let (peers, object) = (vec![guid(1), guid(2)], Key([4; 32]));
+    let holes: Slots = postcard::from_bytes(&[2, 1, 0x80]).expect("two bytes of slots");
+    let news = News { id: 300, newcomer: guid(3), level: 2, patience: 16, holes: holes.clone() };
+    held.each(
+        "tapestry.set",
+        &every!(Set {
+            "row": Set::Row(_) => Set::Row(3),
+            "backs": Set::Backs(_) => Set::Backs(2),
+            "slot": Set::Slot { .. } => Set::Slot { row: 3, column: 15 },
+        }),
+    );
+    held.each(
+        "tapestry.command",
+        &every!(Command {
+            "publish": Command::Publish(_) => Command::Publish(object),
+            "withdraw": Command::Withdraw(_) => Command::Withdraw(object),
+            "find": Command::Find { .. } => Command::Find { object, most: 4 },
+        }),
+    );
+    held.each(
+        "tapestry",
+        &every!(Message {
+            "ask": Message::Ask(_) => Message::Ask(Set::Backs(1)),
+            "peers": Message::Peers(_) => Message::Peers(peers.clone()),
+            "absent": Message::Absent => Message::Absent,
+            "met": Message::Met => Message::Met,
+            "ping": Message::Ping => Message::Ping,
+            "pong": Message::Pong => Message::Pong,
+            "holes": Message::Holes(_) => Message::Holes(holes.clone()),
+            "insert": Message::Insert(_) => Message::Insert(holes.clone()),
+            "multicast": Message::Multicast(_) => Message::Multicast(news.clone()),
+            "told": Message::Told(_) => Message::Told(300),
+            "reached": Message::Reached => Message::Reached,
+            "filled": Message::Filled(_) => Message::Filled(peers.clone()),
+            "inserted": Message::Inserted => Message::Inserted,
+            "not-root": Message::NotRoot => Message::NotRoot,
+            "leaving": Message::Leaving(_) => Message::Leaving(peers.clone()),
+            "publish": Message::Publish { .. } => Message::Publish { object, server: guid(3), seconds: 10_800 },
+            "find": Message::Find { .. } => Message::Find { object, asker: guid(3), id: 300, most: 4 },
+            "servers": Message::Servers { .. } => Message::Servers { id: 300, servers: peers.clone(), last: true },
+            "place": Message::Place(_) => Message::Place(vec![(object, guid(3), 10_800)]),
+            "have": Message::Have(_) => Message::Have(object),
+            "has": Message::Has(_) => Message::Has(HasIt::Yes),
+        }),
+    );
+    held.value("tapestry.has.no", &HasIt::No);
+}
+
+fn other_rings(held: &mut Vectors) {
+    use one_hop::{Events, Message};
+    let peers = vec![guid(1), guid(2)];
+    let events = Events { ttl: 3, joined: peers.clone(), left: vec![1 << 60], digest: 1 << 40 };
+    held.each(
+        "one-hop",
+        &every!(Message {
+            "ask": Message::Ask(_) => Message::Ask(1 << 60),
+            "enter": Message::Enter => Message::Enter,
+            "page": Message::Page(_) => Message::Page(peers.clone()),
+            "events": Message::Events(_) => Message::Events(events.clone()),
+            "check": Message::Check(_) => Message::Check(1 << 60),
+            "heads": Message::Heads(_) => Message::Heads(vec![1, 1 << 30]),
+            "who": Message::Who(_) => Message::Who(vec![1 << 30]),
+            "ping": Message::Ping => Message::Ping,
+            "pong": Message::Pong => Message::Pong,
+            "absent": Message::Absent => Message::Absent,
+            "leaving": Message::Leaving => Message::Leaving,
+        }),
+    );
+    held.each(
+        "symphony",
+        &every!(symphony::Message {
+            "ring": symphony::Message::Ring(_) => symphony::Message::Ring(chord::Message::Notify),
+            "link": symphony::Message::Link => symphony::Message::Link,
+            "full": symphony::Message::Full => symphony::Message::Full,
+            "linked": symphony::Message::Linked(_) => symphony::Message::Linked(peers.clone()),
+            "unlinked": symphony::Message::Unlinked => symphony::Message::Unlinked,
         }),
     );
 }
@@ -143,6 +258,9 @@ fn polyrings(held: &mut Vectors) {
 fn everything_topologies_say_stays_as_it_is() {
     let mut held = Vectors::of(env!("CARGO_MANIFEST_DIR"), "tests/golden/topologies.txt");
     rings(&mut held);
+    prefix_rings(&mut held);
+    tapestries(&mut held);
+    other_rings(&mut held);
     meshes(&mut held);
     trees(&mut held);
     polyrings(&mut held);

@@ -22,7 +22,8 @@ use polymorph::media::{Hash, Link, Package, Seal};
 use polymorph::topologies::hybrid::polyring::{Path, Polyring};
 use polymorph::topologies::mesh::full_mesh::FullMesh;
 use polymorph::topologies::mesh::{hyparview::HyParView, plumtree::Plumtree};
-use polymorph::topologies::ring::{chord::Chord, kademlia::Kademlia};
+use polymorph::topologies::ring::{chord::Chord, kademlia::Kademlia, one_hop::OneHop};
+use polymorph::topologies::ring::{pastry::Pastry, symphony::Symphony, tapestry, tapestry::Tapestry};
 use polymorph::topologies::tree::scribe::Scribe;
 use polymorph::{Contact, Guid, Key, OverlaySpec};
 use serde::Serialize;
@@ -72,6 +73,9 @@ fn frame(bytes: &[u8]) {
         decoded::<Layer<Scribe, Chord>>(cut.clone());
         decoded::<Layer<Plumtree, HyParView>>(cut.clone());
         decoded::<Polyring>(cut.clone());
+        decoded::<Pastry>(cut.clone());
+        decoded::<Tapestry>(cut.clone());
+        decoded::<OneHop>(cut.clone());
         decoded::<Boxed>(cut);
     }
 }
@@ -136,6 +140,11 @@ fn record(bytes: &[u8]) {
 fn message(bytes: &[u8]) {
     value::<<Chord as Topology>::Message>(bytes);
     value::<<Kademlia as Topology>::Message>(bytes);
+    value::<<Pastry as Topology>::Message>(bytes);
+    value::<<Tapestry as Topology>::Message>(bytes);
+    value::<tapestry::Command>(bytes);
+    value::<<Symphony as Topology>::Message>(bytes);
+    value::<<OneHop as Topology>::Message>(bytes);
     value::<<FullMesh as Topology>::Message>(bytes);
     value::<<HyParView as Topology>::Message>(bytes);
     value::<<Plumtree as Topology>::Message>(bytes);

@@ -61,6 +61,12 @@ pub(crate) struct Arguments {
     /// How many lookups of random keys
     #[arg(long, value_name = "N", default_value_t = 0)]
     lookups: usize,
+    /// Milliseconds between two lookups
+    #[arg(long, value_name = "MS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    every: u64,
+    /// How often a lookup that nobody answered is asked again
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10))]
+    retries: u32,
     /// How many values of a kibibyte are put before peers come and go, lie for --time, and are fetched again
     #[arg(long, value_name = "N", default_value_t = 0)]
     records: usize,
@@ -87,7 +93,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     real_crypto: bool,
     /// Run it on real nodes in this process, over these wires, and compare with the world of the same seed
-    #[arg(long, value_enum, value_name = "WIRE", conflicts_with_all = ["churn", "fail", "wire", "loss", "attack", "records"])]
+    #[arg(long, value_enum, value_name = "WIRE", conflicts_with_all = ["churn", "fail", "wire", "loss", "attack", "records", "every", "retries"])]
     sockets: Option<sockets::Wire>,
     /// With how many seeds real nodes and worlds are compared
     #[arg(long, value_name = "N", default_value_t = 1, requires = "sockets", value_parser = clap::value_parser!(u64).range(1..=1000))]

@@ -51,6 +51,33 @@ fn running_nodes_are_looked_at_and_steered() {
     assert!(code == Some(1) && error.contains("find, chat"), "{error}");
 }
 
+#[test]
+fn one_process_is_a_member_of_six_rings_at_once_over_one_session() {
+    let rings = ["chord", "kademlia", "pastry", "tapestry", "symphony", "one-hop"];
+    let place = Place::new();
+    let texts = rings.map(|ring| format!("in-{ring}={ring}"));
+    let overlays = texts.iter().flat_map(|text| ["--overlay", text]);
+    let arguments: Vec<&str> = ["node", "--listen", "tcp://127.0.0.1:0"].into_iter().chain(overlays).collect();
+    let mut one = place.start("one", &arguments);
+    let contact = text(&one.event("ready"), "contact");
+    let mut two = place.start("two", &[&arguments[..], &["--join", &contact]].concat());
+    two.event("ready");
+    for home in ["one", "two"] {
+        until_linked(&place, home);
+        let shown = place.lines(home, &["overlays"]);
+        let shown: Vec<String> =
+            shown.iter().map(|line| format!("{}={}", text(line, "name"), text(line, "topology"))).collect();
+        assert_eq!(shown, texts);
+        let peers = place.lines(home, &["peers"]);
+        assert_eq!((peers.len(), peers[0]["overlays"].as_u64()), (1, Some(6)), "one session carries all");
+    }
+    for ring in rings {
+        let overlay = format!("in-{ring}");
+        let owner = |home: &str| text(&place.lines(home, &["lookup", "--overlay", &overlay, "a name"])[0], "owner");
+        assert_eq!(owner("one"), owner("two"), "{ring}");
+    }
+}
+
 /// Asks until the node has a neighbor in every overlay; each question takes a process, so nothing spins.
 fn until_linked(place: &Place, home: &str) {
     let linked = || {

@@ -195,6 +195,13 @@ impl<T: Topology> World<T> {
         Census::new(id, self.nodes.iter().filter(inside).map(|node| node.guid).collect())
     }
 
+    /// Whether a peer has found its place in an overlay.
+    pub(crate) fn has_place(&self, peer: Peer, id: OverlayId) -> bool {
+        let attached = self.nodes.get(peer.index()).map(|node| node.attached.as_slice()).unwrap_or_default();
+        let slot = attached.iter().find(|&&(_, at)| self.overlays[usize::from(at)] == id).map(|(slot, _)| *slot);
+        slot.and_then(|slot| self.topology_in(peer, slot)).is_some_and(|topology| !topology.addresses().is_empty())
+    }
+
     /// How many neighbors a peer has, in all its overlays.
     #[must_use]
     pub fn entries(&self, peer: Peer) -> usize {

@@ -20,7 +20,7 @@ impl<M, A: Copy + PartialEq> Calls<M, A> {
     }
 
     fn has_room_for(&self, awaited: A) -> bool {
-        self.awaited.len() + self.waiting.len() < MAX && !self.any(|other| *other == awaited)
+        self.len() < MAX && !self.any(|other| *other == awaited)
     }
 
     /// Asks at once. Beyond a bound, or if the same answer is awaited, nobody is asked.
@@ -76,6 +76,11 @@ impl<M, A: Copy + PartialEq> Calls<M, A> {
         Some(awaited)
     }
 
+    /// How many answers are awaited, questions that wait for their turn included.
+    pub(super) fn len(&self) -> usize {
+        self.awaited.len() + self.waiting.len()
+    }
+
     /// Whether such an answer is awaited.
     pub(super) fn any(&self, such: impl Fn(&A) -> bool) -> bool {
         self.awaited
@@ -98,6 +103,6 @@ impl<M, A: Copy + PartialEq> Calls<M, A> {
 }
 
 /// How many questions may wait or be under way: a newcomer's rows, and its neighborhood.
-const MAX: usize = 256;
+pub(super) const MAX: usize = 256;
 /// How many of those that can wait are under way at once: half of the sessions a node keeps.
 const AT_ONCE: usize = 24;

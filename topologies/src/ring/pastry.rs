@@ -13,10 +13,11 @@
 //! Castro, Costa & Rowstron, "Performance and dependability of structured peer-to-peer overlays", DSN 2004.
 //!
 //! Where to look: `leafs` and `table` the sets · `joining` how a node comes in · `repair` how it stays right ·
-//! `routing` the way of a message.
+//! `lost` who fell silent · `routing` the way of a message.
 
 mod joining;
 mod leafs;
+mod lost;
 mod model;
 mod repair;
 mod routing;
@@ -39,6 +40,7 @@ use super::prefix::{BITS, Digits, PROXIMITIES, Peer};
 use crate::setting::{Configure, Knob};
 use joining::Approach;
 use leafs::Leafs;
+use lost::Lost;
 use table::{Near, Table};
 
 /// What peers tell each other.
@@ -143,8 +145,8 @@ pub struct Pastry {
     near: Near,
     stage: Stage,
     seeds: Vec<Guid>,
-    /// The last peers that fell silent: when nobody is left, perhaps it was this node's own line.
-    lost: Vec<(Guid, Time)>,
+    /// The last peers that fell silent.
+    lost: Lost,
     tries: u32,
     /// How a newcomer looks for a near member.
     approach: Option<Approach>,

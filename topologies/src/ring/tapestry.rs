@@ -430,7 +430,7 @@ impl Configure for Config {
             ),
             Knob::seconds(
                 "beacon",
-                "30",
+                "10",
                 "seconds between two questions whether peers of the table are there",
                 |config| &mut config.beacon,
             ),
@@ -449,7 +449,7 @@ impl Default for Config {
             backups: 2,
             proximity: Proximity::Measured,
             // Ours to choose: the paper's beacons go to everybody in the table, which a home link does not bear.
-            beacon: Duration::from_secs(30),
+            beacon: Duration::from_secs(10),
             republish: Duration::from_secs(3600),
         }
     }

@@ -4,6 +4,10 @@
     feature = "full-mesh",
     feature = "chord",
     feature = "kademlia",
+    feature = "pastry",
+    feature = "tapestry",
+    feature = "symphony",
+    feature = "one-hop",
     feature = "hyparview-plumtree",
     feature = "scribe",
     feature = "polyring"
@@ -16,6 +20,10 @@ use polymorph_topologies::mesh::HyParViewPlumtree;
 use polymorph_topologies::mesh::full_mesh::FullMesh;
 use polymorph_topologies::ring::chord::Chord;
 use polymorph_topologies::ring::kademlia::Kademlia;
+use polymorph_topologies::ring::one_hop::OneHop;
+use polymorph_topologies::ring::pastry::Pastry;
+use polymorph_topologies::ring::symphony::Symphony;
+use polymorph_topologies::ring::tapestry::Tapestry;
 use polymorph_topologies::tree::scribe::ScribeOn;
 
 mod full_mesh {
@@ -36,6 +44,26 @@ fn iterative() -> Overlay {
 mod kademlia {
     use super::*;
     conformance!(Kademlia, Default::default(), iterative());
+}
+
+mod pastry {
+    use super::*;
+    conformance!(Pastry);
+}
+
+mod tapestry {
+    use super::*;
+    conformance!(Tapestry);
+}
+
+mod symphony {
+    use super::*;
+    conformance!(Symphony);
+}
+
+mod one_hop {
+    use super::*;
+    conformance!(OneHop);
 }
 
 mod hyparview_plumtree {

@@ -54,7 +54,7 @@ fn a_crowd_that_joins_at_once_through_one_seed_finds_its_places() {
     let (config, mut world) = (Config::default(), world::<Pastry>(3));
     grow(&mut world, &config, 1, Duration::from_secs(1));
     crowd(&mut world, &Terms::default(), &config, 200, Peer(0));
-    world.run_for(Duration::from_secs(180));
+    world.run_for(Duration::from_secs(Pastry::claims(&config, 200).quiet));
     assert!(world.peers().all(|peer| is_member(&world, peer)));
     assert_eq!(count_wrong(&world, &config), 0);
     assert_all_right(&mut world, &config, 500);

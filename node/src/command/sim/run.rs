@@ -78,7 +78,9 @@ impl Visitor for Run<'_> {
         let records = lying.map(|lying| lying.fetch(&mut world));
         let measure = |world: &mut World<T>, warmup: usize| Window {
             lookups: (arguments.lookups > 0 && powers.routes).then(|| {
-                let plan = Lookups { count: arguments.lookups, ..Lookups::default() };
+                let every = Duration::from_millis(arguments.every);
+                let (count, retries) = (arguments.lookups, arguments.retries);
+                let plan = Lookups { count, every, retries, ..Lookups::default() };
                 workload::lookups(world, &terms.name, &plan, workload::owner_of::<T>(&config))
             }),
             broadcast: (arguments.broadcasts > 0 && powers.spreads).then(|| {

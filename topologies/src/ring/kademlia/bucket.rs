@@ -32,6 +32,10 @@ pub(super) struct Bucket {
     spare: Vec<Entry>,
     /// When the least recently seen entry was last questioned.
     checked: Option<Time>,
+    /// How many signs of life came since the last round of refreshing, one after the other of the same peer counted once.
+    heard: usize,
+    /// Whether too few came for it to be left alone.
+    stale: bool,
 }
 
 /// What follows from a sign of life.
@@ -61,11 +65,15 @@ impl Bucket {
     }
 
     pub(super) fn new(depth: u32, entries: Vec<Entry>) -> Self {
-        Self { depth, entries, spare: Vec::new(), checked: None }
+        Self { depth, entries, spare: Vec::new(), checked: None, heard: 0, stale: true }
     }
 
     /// A peer gave a sign of life. `k` bounds the bucket and its replacement cache.
     pub(super) fn hear(&mut self, entry: Entry, k: usize, now: Time) -> Heard {
+        if self.entries.last().is_none_or(|latest| latest.guid != entry.guid) {
+            self.heard += 1;
+            self.stale &= self.heard < k / 2;
+        }
         if let Some(index) = self.entries.iter().position(|known| known.guid == entry.guid) {
             self.entries[index..].rotate_left(1);
             return Heard::Noted;
@@ -87,6 +95,17 @@ impl Bucket {
         self.entries.first().map_or(Heard::Noted, |oldest| Heard::Doubt(oldest.guid))
     }
 
+    /// Whether it is to be refreshed: traffic did not keep it fresh (§2.3).
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// A round of refreshing begins.
+    pub(super) fn begin_round(&mut self, k: usize) {
+        self.stale = self.heard < k / 2;
+        self.heard = 0;
+    }
+
     /// A peer does not answer, or left. The most recently seen of the replacement cache takes its place.
     pub(super) fn lose(&mut self, guid: &Guid) -> Lost {
         self.spare.retain(|known| known.guid != *guid);
@@ -104,6 +123,8 @@ const CHECK: core::time::Duration = core::time::Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use polymorph_sim::churn::Lifetimes;
+
     use super::*;
 
     const K: usize = 3;
@@ -164,5 +185,66 @@ mod tests {
         let doubts = (4..=255).filter(|n| matches!(bucket.hear(entry(*n), K, Time::ZERO), Heard::Doubt(_))).count();
         assert_eq!(doubts, 1);
         assert_eq!((bucket.entries.len(), bucket.spare.len()), (K, K));
+    }
+
+    /// What becomes of the oldest entry when it answers while somebody else waits.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Rule {
+        /// It stays: Kademlia's.
+        Oldest,
+        /// It stays or goes as a coin falls.
+        Coin,
+    }
+
+    /// Peers who come and go, and buckets that hear one of them each minute: the share of entries that are alive.
+    fn live_share(lifetimes: Lifetimes, rule: Rule) -> f64 {
+        const PEERS: u64 = 500;
+        const MINUTES: u64 = 36 * 60;
+        let (mut seed, minute) = (0, core::time::Duration::from_secs(60));
+        let mut draw = || {
+            seed = super::super::model::mix(seed);
+            seed
+        };
+        let mut population: Vec<(u64, Time)> =
+            (0..PEERS).map(|number| (number, Time::ZERO + lifetimes.residual(draw()))).collect();
+        let mut buckets: Vec<Bucket> = (0..40).map(|_| Bucket::new(0, Vec::new())).collect();
+        let (mut next, mut live, mut all) = (PEERS, 0, 0);
+        let guid = |number: u64| Guid(core::array::from_fn(|at| number.to_be_bytes()[at % 8]));
+        for step in 1..=MINUTES {
+            let now = Time::ZERO + minute * step as u32;
+            for peer in population.iter_mut().filter(|(_, until)| *until <= now) {
+                *peer = (next, now + lifetimes.whole(draw()));
+                next += 1;
+            }
+            let there: std::collections::BTreeSet<Guid> = population.iter().map(|(number, _)| guid(*number)).collect();
+            for bucket in &mut buckets {
+                let heard = Entry { head: 0, guid: guid(population[(draw() % PEERS) as usize].0) };
+                if let Heard::Doubt(oldest) = bucket.hear(heard, 20, now) {
+                    let stays = there.contains(&oldest) && (rule == Rule::Oldest || draw() >> 63 == 0);
+                    if stays {
+                        bucket.hear(Entry { head: 0, guid: oldest }, 20, now);
+                    } else {
+                        bucket.lose(&oldest);
+                    }
+                }
+                if step > MINUTES / 3 {
+                    live += bucket.entries.iter().filter(|entry| there.contains(&entry.guid)).count();
+                    all += bucket.entries.len();
+                }
+            }
+        }
+        live as f64 / all as f64
+    }
+
+    #[test]
+    fn who_keeps_the_oldest_has_more_live_entries_where_those_who_stayed_will_stay_and_as_many_where_not() {
+        let mean = core::time::Duration::from_secs(3600);
+        let scale = mean.div_f64(libm::tgamma(1.0 + 1.0 / 0.59));
+        let shares = |lifetimes| [Rule::Oldest, Rule::Coin].map(|rule| live_share(lifetimes, rule));
+        let (weibull, exponential) =
+            (shares(Lifetimes::Weibull { shape: 0.59, scale }), shares(Lifetimes::Exponential { mean }));
+        println!("live entries, the oldest kept or by chance: Weibull {weibull:.3?}, exponential {exponential:.3?}");
+        assert!(weibull[0] > weibull[1] + 0.02);
+        assert!((exponential[0] - exponential[1]).abs() < 0.01);
     }
 }

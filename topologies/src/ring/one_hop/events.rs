@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use polymorph_core::Guid;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Change, Ticket};
 use polymorph_core::topology::question::Hold;
+use polymorph_core::{Guid, Time};
 
 use super::super::prefix::Peer;
 use super::members::{HEADS, PAGE, half};
@@ -16,6 +16,13 @@ use super::{Awaited, Events, Message, OneHop, Stage, Timer};
 pub(super) struct Heard {
     joined: Vec<(Peer, u8)>,
     left: Vec<(u64, u8)>,
+}
+
+impl Heard {
+    /// How many events there are.
+    pub(super) fn len(&self) -> usize {
+        self.joined.len() + self.left.len()
+    }
 }
 
 impl OneHop {
@@ -54,7 +61,7 @@ impl OneHop {
         self.tries = 0;
         self.sign = cx.now();
         cx.change(Change::Range);
-        let wait = cx.jitter(self.interval(), 0.9);
+        let wait = cx.jitter(self.interval(cx.now()), 0.9);
         cx.set(Timer::Interval, wait);
     }
 
@@ -103,22 +110,23 @@ impl OneHop {
         self.members.len().max(2).next_power_of_two().ilog2() as u8
     }
 
-    /// How long events are kept: so long that the wanted share of entries is stale, at the rate at which peers come and
-    /// go (FGCS 2015, equation 4: Θ = 4 f S / (16 + 3 ρ), where S is how long peers stay).
-    fn interval(&self) -> Duration {
-        let (first, last) = (self.rate.front(), self.rate.back());
-        let span = first.zip(last).map_or(0.0, |(first, last)| last.since(*first).as_secs_f64());
-        if self.rate.len() < 4 || span <= 0.0 {
+    /// How long events are kept: so long that the wanted share of entries is stale, at the rate at which peers came and
+    /// went lately (FGCS 2015, equation 4: Θ = 4 f S / (16 + 3 ρ), where S is how long peers stay).
+    fn interval(&self, now: Time) -> Duration {
+        let mut lately = self.rate.iter().filter(|at| now.since(**at) < LATELY).peekable();
+        let span = lately.peek().map_or(0.0, |first| now.since(**first).as_secs_f64());
+        let count = lately.count();
+        if count < 4 || span <= 0.0 {
             return self.config.interval;
         }
-        let events_per_s = (self.rate.len() - 1) as f64 / span;
+        let events_per_s = count as f64 / span;
         let stay = 2.0 * self.members.len() as f64 / events_per_s;
         let theta = 4.0 * self.config.stale * stay / (16.0 + 3.0 * f64::from(self.rho()));
         Duration::from_secs_f64(theta.clamp(SHORTEST.as_secs_f64(), self.config.interval.as_secs_f64()))
     }
 
     pub(super) fn interval_over(&mut self, cx: &mut Context<'_, Self>) {
-        let interval = self.interval();
+        let interval = self.interval(cx.now());
         let wait = cx.jitter(interval, 0.1);
         cx.set(Timer::Interval, wait);
         if self.members.len() <= 1 {
@@ -246,7 +254,7 @@ impl OneHop {
 
     /// More events than an interval may hold are told at once.
     fn bound(&mut self, cx: &mut Context<'_, Self>) {
-        if self.heard.joined.len() + self.heard.left.len() > MAX_HEARD {
+        if self.heard.len() > MAX_HEARD {
             self.tell_all(cx);
         }
     }
@@ -386,11 +394,11 @@ impl OneHop {
 }
 
 /// How many events an interval may hold: a twentieth of ten thousand peers coming and going at once.
-const MAX_HEARD: usize = 512;
+pub(super) const MAX_HEARD: usize = 512;
 /// How many goings one message tells: as many bytes as a page of comings.
 const MAX_LEFT: usize = 256;
 /// How much that was told may be unconfirmed: two intervals' worth.
-const MAX_TELLING: usize = 64;
+pub(super) const MAX_TELLING: usize = 64;
 /// How often anything may be told on: more would be an overlay of more peers than there are addresses.
 const MAX_TTL: u8 = 32;
 /// How often what was found out by chance is told on: to the seven next.
@@ -398,13 +406,15 @@ const NEARBY: u8 = 3;
 /// How many differences of one comparison are looked into.
 const MAX_DOUBTS: usize = 16;
 /// How many events the rate is reckoned from.
-const MAX_RATE: usize = 64;
+pub(super) const MAX_RATE: usize = 64;
+/// What is longer ago says nothing of the rate at which peers come and go now.
+const LATELY: Duration = Duration::from_secs(300);
 /// The shortest interval: less would be no batch.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// How many intervals in a row tables may differ; events on their way make them differ for log2 n intervals.
 pub(super) const PATIENCE: u32 = 16;
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.
-const MAX_SEEDS: usize = 16;
+pub(super) const MAX_SEEDS: usize = 16;
 /// How long the first wait for a seed is.
 const RETRY: Duration = Duration::from_secs(5);
 /// How often the wait doubles: up to about three minutes.

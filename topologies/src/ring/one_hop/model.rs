@@ -7,9 +7,9 @@ use polymorph_core::topology::model::{Census, Claims, Model};
 use polymorph_core::topology::question::Target;
 use polymorph_core::{Guid, Time};
 
-use super::super::calls::Calls;
+use super::super::calls::{self, Calls};
 use super::super::prefix::{Peer, head};
-use super::events::{Heard, PATIENCE};
+use super::events::{Heard, MAX_HEARD, MAX_RATE, MAX_SEEDS, MAX_TELLING, PATIENCE};
 use super::members::Members;
 use super::{Config, OneHop, Stage};
 
@@ -40,12 +40,26 @@ impl Model for OneHop {
             agreement: true,
             // One; a second one where the first did not know of a newcomer yet.
             hops: Some(2),
+            closer: true,
             degree: Some(2),
+            // Everybody, and what is bounded by name.
+            entries: Some(peers + MAX_SEEDS + MAX_HEARD + MAX_TELLING + MAX_RATE + calls::MAX),
+            // The next peer is told something with every interval, and says that it heard.
+            idle: Some(60.0 / config.interval.as_secs_f64() * 2.0 * 1.2),
+            heals: true,
+            // Whoever has somebody left does not look for others.
+            merges: Some(10),
+            leaves: true,
             // A going is noticed within three intervals, and told on in at most ρ; what was lost on the way is found by
             // comparing tables, a part at a time.
             quiet: (4 + rho + 4 * u64::from(PATIENCE)) * config.interval.as_secs(),
             ..Claims::default()
         }
+    }
+
+    fn entries(&self) -> usize {
+        let known = self.members.len() + self.seeds.len() + self.heard.len();
+        known + self.telling.len() + self.rate.len() + self.calls.len()
     }
 
     fn owner(_: &Config, all: &Census, to: &Target<Self>) -> Option<Guid> {

@@ -52,7 +52,8 @@ impl Pastry {
         }
         let way = self.tries as usize % ways;
         self.tries += 1;
-        if let Some(&seed) = self.seeds.iter().chain(self.lost.iter().rev().map(|(peer, _)| peer)).nth(way) {
+        let seed = self.seeds.iter().chain(self.lost.latest()).nth(way).copied();
+        if let Some(seed) = seed {
             self.pass = rand_core::Rng::next_u64(cx.rng());
             self.approach = None;
             match self.config.proximity {
@@ -62,6 +63,12 @@ impl Pastry {
             }
         }
         let wait = cx.jitter(RETRY * 2u32.pow(self.tries.min(MAX_DOUBLINGS)), 0.3);
+        cx.set(Timer::Join, wait);
+    }
+
+    /// Nobody let this node in, perhaps because they are coming in themselves: the ways in are tried again soon.
+    pub(super) fn try_again(&mut self, cx: &mut Context<'_, Self>) {
+        let wait = cx.jitter(SOON * 2u32.pow(self.tries.min(MAX_DOUBLINGS)), 0.3);
         cx.set(Timer::Join, wait);
     }
 
@@ -210,10 +217,12 @@ const MAX_STEPS: u32 = 12;
 /// How many of those one peer names are looked at: a row of the largest digit but one.
 const MAX_NAMED: usize = 64;
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.
-const MAX_SEEDS: usize = 16;
+pub(super) const MAX_SEEDS: usize = 16;
 /// How long the first wait for a way in is. A search for a near member takes that long at a few hundred milliseconds
 /// of round trip.
 pub(super) const RETRY: core::time::Duration = core::time::Duration::from_secs(10);
+/// How long it is when all ways in answered that they are none.
+const SOON: core::time::Duration = core::time::Duration::from_secs(2);
 /// How long a newcomer waits until it asks the same member again: a dial, and the way of its message.
 const ASK_AGAIN: core::time::Duration = core::time::Duration::from_secs(4);
 /// How often it does so.

@@ -1,16 +1,21 @@
 //! Pastry as the simulator sees it from above.
 
 use core::ops::Range;
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use polymorph_core::overlay::Place;
+use polymorph_core::topology::Topology as _;
 use polymorph_core::topology::model::{Census, Claims, Model};
 use polymorph_core::topology::question::Target;
 use polymorph_core::{Guid, Key, Time};
 
-use super::super::calls::Calls;
+use super::super::calls::{self, Calls};
 use super::super::prefix::{Digits, Peer, head, mix, sample};
+use super::joining::MAX_SEEDS;
 use super::leafs::Leafs;
+use super::lost::{Lost, MAX_LOST};
+use super::repair::{MAX_ASKED, MAX_HOLES};
 use super::table::{Micros, Near, Table, micros};
 use super::{Config, Pastry, Proximity, Stage};
 
@@ -28,7 +33,7 @@ impl Model for Pastry {
             near: Near::new(config.neighborhood),
             stage: Stage::Out,
             seeds: Vec::new(),
-            lost: Vec::new(),
+            lost: Lost::default(),
             tries: 0,
             approach: None,
             member: None,
@@ -42,15 +47,46 @@ impl Model for Pastry {
 
     fn claims(config: &Config, peers: usize) -> Claims {
         let digits = (usize::BITS - peers.leading_zeros()).div_ceil(config.base_bits) as usize;
+        let (base, rows) = (usize::from(Digits::new(config.base_bits).base()), digits + 1);
+        let per_minute = |period: Duration| 60.0 / period.as_secs_f64();
+        // Each exchange asks the next peer, and up to four for a slot that nobody has filled.
+        let keepalive = per_minute(config.keepalive) * 2.0 * f64::from(1 + MAX_ASKED);
+        // One of each row and one near peer are asked, and all they name are measured, twice where the wire is new.
+        let named = rows * (base - 1) + config.neighborhood;
+        let maintain = per_minute(config.maintain) * (2 * (rows + 1) + WIRE * named.min(peers)) as f64;
         Claims {
             agreement: true,
             // A digit with each hop (§2.3), one hop within the leaf set, and the rare case that a slot is empty.
             hops: Some(digits + 2),
+            // A hop that corrects a digit may lead to a greater number: the distance that names the owner is not the one
+            // that shrinks (§2.3).
+            closer: false,
             degree: Some(2),
-            // A crash is noticed within two exchanges, told on, and mended in a few round trips.
-            quiet: (4 * config.keepalive).as_secs(),
+            // The three sets (§2.1), where a table has ⌈log N⌉ rows and a few more of chance, and what is bounded by name.
+            entries: Some(
+                config.leaf
+                    + peers.min((rows + 2) * (base - 1))
+                    + config.neighborhood
+                    + MAX_SEEDS
+                    + MAX_LOST
+                    + MAX_HOLES
+                    + calls::MAX,
+            ),
+            idle: Some(keepalive + if config.proximity == Proximity::Measured { maintain } else { 0.0 }),
+            heals: true,
+            // Whoever fell silent is asked again, as long after its silence as it lasted so far.
+            merges: Some(90),
+            leaves: true,
+            // A crash is noticed within two exchanges, told on, and mended in a few round trips; the two sides of a broken
+            // line find each other within six.
+            quiet: (8 * config.keepalive).as_secs(),
             ..Claims::default()
         }
+    }
+
+    fn entries(&self) -> usize {
+        let known = self.neighbors().len() + self.near.guids().len();
+        known + self.seeds.len() + self.lost.len() + self.holes.len() + self.calls.len()
     }
 
     /// The numerically nearest on the ring.
@@ -105,6 +141,9 @@ impl Model for Pastry {
     }
 }
 
+/// How many frames it takes to measure somebody over a new wire: two questions and answers, and those that make the wire
+/// and end it.
+const WIRE: usize = 10;
 /// How many of those who could fill a slot are looked at: with as many the first hop is a seventeenth of the mean
 /// distance long on a plane, and a world of 10^5 is built in a minute or two.
 const SAMPLE: usize = 256;

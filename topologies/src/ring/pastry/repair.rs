@@ -8,6 +8,7 @@ use polymorph_core::topology::event::Change;
 
 use super::super::links::Holds;
 use super::joining::RETRY;
+use super::lost::Hope;
 use super::table::Offer;
 use super::{Awaited, Message, Pastry, Proximity, Set, Stage, Timer};
 
@@ -27,6 +28,9 @@ impl Pastry {
         if let Some((row, column)) = self.holes.pop_front() {
             self.mend_slot(row, column, 0, cx);
         }
+        if let Some(lost) = self.lost.again(cx.now()) {
+            self.say_here(lost, cx);
+        }
     }
 
     pub(super) fn say_here(&mut self, peer: Guid, cx: &mut Context<'_, Self>) -> bool {
@@ -43,7 +47,7 @@ impl Pastry {
     /// Somebody spoke to this node: it belongs into the leaf set, or not.
     pub(super) fn insert_leaf(&mut self, from: Guid, cx: &mut Context<'_, Self>) {
         let peer = self.peer(from);
-        self.lost.retain(|(lost, _)| *lost != from);
+        self.lost.forget(&from);
         if self.leafs.lacks(&peer) {
             self.edit(cx, |node| node.leafs.insert(peer));
             if self.leafs.is_beside(&from) {
@@ -57,7 +61,7 @@ impl Pastry {
     pub(super) fn learn_leafs(&mut self, leafs: &[Guid], cx: &mut Context<'_, Self>) {
         let (me, now, long) = (cx.me(), cx.now(), 2 * self.config.keepalive);
         for &guid in leafs.iter().take(super::MAX_LEAF).filter(|guid| **guid != me) {
-            let silent = self.lost.iter().any(|(lost, at)| *lost == guid && now.since(*at) < long);
+            let silent = self.lost.is_fresh(&guid, now, long);
             if !silent && self.leafs.lacks(&self.peer(guid)) {
                 self.call(guid, Message::Met, Awaited::Leaf(guid), cx);
             }
@@ -75,7 +79,7 @@ impl Pastry {
             node.leafs.remove(&peer);
             node.table.remove(&peer)
         });
-        self.note_lost(peer, cx);
+        self.note_lost(peer, Hope::Some, cx);
         if beside {
             for leaf in self.leafs.guids() {
                 let _ = cx.send(leaf, Message::Silent(peer));
@@ -106,12 +110,8 @@ impl Pastry {
         }
     }
 
-    fn note_lost(&mut self, peer: Guid, cx: &Context<'_, Self>) {
-        self.lost.retain(|(lost, _)| *lost != peer);
-        if self.lost.len() == MAX_LOST {
-            self.lost.remove(0);
-        }
-        self.lost.push((peer, cx.now()));
+    fn note_lost(&mut self, peer: Guid, hope: Hope, cx: &Context<'_, Self>) {
+        self.lost.note(peer, hope, cx.now(), 2 * self.config.keepalive);
     }
 
     /// Somebody may be dead, by what another one says or because something sent to it was lost with a wire: it is
@@ -128,7 +128,7 @@ impl Pastry {
     /// A peer leaves and says who stood around it.
     pub(super) fn left(&mut self, from: Guid, leafs: &[Guid], cx: &mut Context<'_, Self>) {
         self.gone(from, cx);
-        self.note_lost(from, cx);
+        self.note_lost(from, Hope::None, cx);
         self.learn_leafs(leafs, cx);
     }
 
@@ -173,7 +173,7 @@ impl Pastry {
 
     pub(super) fn slot_answered(&mut self, row: u8, column: u8, asked: u8, peers: &[Guid], cx: &mut Context<'_, Self>) {
         match peers.first().filter(|peer| self.table.slot(self.peer(**peer).at) == Some((row, column))) {
-            Some(&peer) if peer != cx.me() && !self.lost.iter().any(|(lost, _)| *lost == peer) => {
+            Some(&peer) if peer != cx.me() && !self.lost.contains(&peer) => {
                 self.consider(peer, cx);
             }
             _ => self.mend_slot(row, column, asked, cx),
@@ -262,14 +262,16 @@ impl Pastry {
         match awaited {
             Awaited::Approach(_) => {
                 self.approach = None;
-                // The other seeds are tried at once, then again after a while.
+                // The other seeds are tried at once.
                 if (self.tries as usize) < self.seeds.len() {
                     self.try_seed(cx);
+                } else {
+                    self.try_again(cx);
                 }
             }
             Awaited::Measure { .. } => self.approach_measured(peer, None, cx),
             Awaited::Slot { row, column, asked } => self.mend_slot(row, column, asked, cx),
-            Awaited::Leaf(peer) if !self.leafs.contains(&peer) => self.note_lost(peer, cx),
+            Awaited::Leaf(peer) if !self.leafs.contains(&peer) => self.note_lost(peer, Hope::Some, cx),
             Awaited::Leaf(_) => {}
             Awaited::Here(_) | Awaited::Leafs(_) | Awaited::Nearer(..) | Awaited::Suspect(_) => {}
         }
@@ -289,10 +291,8 @@ impl Pastry {
 }
 
 /// How many are asked for an empty slot before it is put off.
-const MAX_ASKED: u8 = 4;
+pub(super) const MAX_ASKED: u8 = 4;
 /// How many slots that nobody could fill are tried again, one with each exchange of leaf sets.
-const MAX_HOLES: usize = 32;
+pub(super) const MAX_HOLES: usize = 32;
 /// How many of those one peer names are considered.
 const MAX_CONSIDERED: usize = 256;
-/// How many lost peers are remembered, as ways back and so that nobody's word brings them back: a few leaf sets.
-const MAX_LOST: usize = 64;

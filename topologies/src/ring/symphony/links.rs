@@ -55,6 +55,12 @@ impl Links {
         self.all.iter().filter(|link| link.by == by).count()
     }
 
+    /// How many peers are remembered, those that neighbors are linked to included.
+    pub(super) fn size(&self) -> usize {
+        let links: usize = self.all.iter().map(|link| 1 + link.ahead.len()).sum();
+        links + self.beside.iter().map(|(_, ahead)| 1 + ahead.len()).sum::<usize>()
+    }
+
     pub(super) fn add(&mut self, peer: Peer, by: By, ahead: Vec<Peer>) {
         if !self.contains(&peer.guid) {
             self.all.push(Link { peer, by, ahead });
@@ -265,13 +271,13 @@ impl Symphony {
 }
 
 /// How many stand beside a node.
-const BESIDE: usize = 2;
+pub(super) const BESIDE: usize = 2;
 /// How many neighbors of a neighbor are looked at: all that one with the most links may have.
-const MAX_AHEAD: usize = 64;
+pub(super) const MAX_AHEAD: usize = 64;
 /// How often a distance is drawn again when nobody there takes a link.
 const REDRAWS: u32 = 6;
 /// How many answers may be awaited: all links' neighbors, and those that are drawn.
-const MAX_AWAITED: usize = 128;
+pub(super) const MAX_AWAITED: usize = 128;
 
 #[cfg(test)]
 mod tests {

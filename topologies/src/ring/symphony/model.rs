@@ -7,7 +7,7 @@ use polymorph_core::topology::question::Target;
 
 use super::super::chord::{self, Chord};
 use super::super::prefix::{Peer, head, mix};
-use super::links::{By, Links, harmonic, point};
+use super::links::{BESIDE, By, Links, MAX_AHEAD, MAX_AWAITED, harmonic, point};
 use super::{Config, Symphony};
 
 impl Config {
@@ -29,14 +29,29 @@ impl Model for Symphony {
     fn claims(config: &Config, peers: usize) -> Claims {
         let bits = (usize::BITS - peers.leading_zeros()) as usize;
         let ring = Chord::claims(&config.ring(), peers);
+        // Own links, twice as many of others', and the two beside.
+        let neighbors = 3 * config.links + BESIDE;
         Claims {
             agreement: ring.agreement,
             degree: ring.degree,
+            // A hop goes to whoever knows somebody near the key, and may itself be farther (§3.5).
+            closer: false,
+            // The ring's, the links, and whom each of the neighbors is linked to.
+            entries: ring.entries.map(|ring| ring + 3 * config.links + neighbors * MAX_AHEAD + MAX_AWAITED),
+            // The ring's, and neighbors exchanged with everybody, half of them by the other's question.
+            idle: ring.idle.map(|ring| ring + 60.0 / config.relink.as_secs_f64() * 2.0 * (WIRE * neighbors) as f64),
+            heals: ring.heals,
+            merges: ring.merges,
+            leaves: ring.leaves,
             // O(log² n / k) (theorem 3.1); what is found here, times four.
             hops: Some(4 + 2 * bits * bits / config.links),
             quiet: ring.quiet + 2 * config.relink.as_secs(),
             ..Claims::default()
         }
+    }
+
+    fn entries(&self) -> usize {
+        self.ring.entries() + self.links.size() + self.awaited.len()
     }
 
     fn owner(config: &Config, all: &Census, to: &Target<Self>) -> Option<Guid> {
@@ -95,5 +110,7 @@ fn draw_all(k: usize, all: &Census) -> Vec<Vec<(u32, By)>> {
     links
 }
 
+/// How many frames a question over a new wire takes: those that make the wire and end it, too.
+const WIRE: usize = 3;
 /// How often each link is drawn when nobody takes it.
 const TRIES: usize = 16;

@@ -211,7 +211,7 @@ const MAX_LIST: usize = 128;
 /// How many of those one peer names are measured: the nearest of each slot of a row.
 const NAMED: usize = 16;
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.
-const MAX_SEEDS: usize = 16;
+pub(super) const MAX_SEEDS: usize = 16;
 /// How long the first wait for a way in is: a multicast takes so long when somebody does not answer.
 pub(super) const RETRY: core::time::Duration = core::time::Duration::from_secs(10);
 /// How long a newcomer waits when somebody nearer comes at the same moment: that one's multicast goes first.

@@ -8,11 +8,14 @@ use polymorph_core::topology::model::{Census, Claims, Model};
 use polymorph_core::topology::question::Target;
 use polymorph_core::{Guid, Key};
 
-use super::super::calls::Calls;
+use super::super::calls::{self, Calls};
 use super::super::prefix::{Digits, Peer, head, mix, sample};
+use super::joining::MAX_SEEDS;
 use super::mesh::Mesh;
+use super::multicast::MAX_CASTS;
 use super::objects::Pointers;
-use super::{Config, Proximity, Stage, Tapestry};
+use super::repair::MAX_LOST;
+use super::{Config, MAX_BACKS, Proximity, Stage, Tapestry};
 
 impl Model for Tapestry {
     type Config = Config;
@@ -42,15 +45,41 @@ impl Model for Tapestry {
 
     fn claims(config: &Config, peers: usize) -> Claims {
         let bits = (usize::BITS - peers.leading_zeros()) as usize;
+        let digits = bits.div_ceil(config.base_bits as usize);
+        let base = usize::from(Digits::new(config.base_bits).base());
         Claims {
             agreement: true,
             // A digit with each hop; no two peers share many more than log N digits (JSAC 2004, §III.A).
-            hops: Some(bits.div_ceil(config.base_bits as usize) + 3),
+            hops: Some(digits + 3),
+            // Every hop comes nearer in the order in which a key's root is the first (§II.C).
+            closer: true,
             degree: Some(0),
-            // A dead entry stays until it is used or until its turn: the last row's comes within a few beacons.
-            quiet: (10 * config.beacon).as_secs(),
+            // The table, those who have this node in theirs, and what is bounded by name. Pointers to objects are what
+            // applications publish, and not counted.
+            entries: Some(
+                peers.min((digits + 3) * (base - 1) * (1 + config.backups))
+                    + peers.min(MAX_BACKS)
+                    + MAX_SEEDS
+                    + MAX_LOST
+                    + MAX_CASTS
+                    + calls::MAX,
+            ),
+            // Two peers are asked with each beacon, perhaps over wires that must be made, and name somebody for an empty slot.
+            idle: Some(60.0 / config.beacon.as_secs_f64() * 2.0 * WIRE),
+            heals: true,
+            // Whoever has somebody left does not look for others.
+            merges: Some(10),
+            leaves: true,
+            // A dead entry stays until it is used or until its turn: the last row's comes within a few beacons, and so do the
+            // turns of those who are named in its stead.
+            quiet: (30 * config.beacon).as_secs(),
             ..Claims::default()
         }
+    }
+
+    fn entries(&self) -> usize {
+        let known = self.mesh.len() + self.backs.len() + self.seeds.len() + self.lost.len();
+        known + self.casts.len() + self.calls.len()
     }
 
     /// Digit after digit, the right one or the next higher that somebody has.
@@ -94,5 +123,7 @@ impl Model for Tapestry {
     }
 }
 
+/// How many frames a question over a new wire takes: those that make the wire and end it, too.
+const WIRE: f64 = 6.0;
 /// How many of those who could fill a slot are looked at.
 const SAMPLE: usize = 128;

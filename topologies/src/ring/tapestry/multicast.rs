@@ -164,4 +164,4 @@ const PATIENCE: u8 = 16;
 /// How many seconds less.
 const STEP: u8 = 3;
 /// How many multicasts may be under way here at once: newcomers of one neighborhood in a quarter of a minute.
-const MAX_CASTS: usize = 256;
+pub(super) const MAX_CASTS: usize = 256;

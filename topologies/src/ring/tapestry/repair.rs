@@ -201,7 +201,7 @@ impl Tapestry {
 /// How many are asked for an empty slot before it is taken for one that nobody can fill.
 const MAX_ASKED: u8 = 6;
 /// How many lost peers are remembered as ways back.
-const MAX_LOST: usize = 16;
+pub(super) const MAX_LOST: usize = 16;
 /// How many are told of a leave.
 const MAX_TOLD: usize = 256;
 /// How many replacements a leaving node names to each.

@@ -1,0 +1,100 @@
+//! Every ring at once on the same real nodes over loopback: six overlays, one session for each pair of nodes.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use polymorph::core::engine::settings;
+use polymorph::core::topology::model::{Census, Model};
+use polymorph::core::topology::question::Target;
+use polymorph::core::{Admission, OverlayName};
+use polymorph::topologies::ring::{chord, kademlia, one_hop, pastry, symphony, tapestry};
+use polymorph::{Guid, Identity, Key, Node, Overlay};
+
+const RINGS: [&str; 6] = ["chord", "kademlia", "pastry", "tapestry", "symphony", "one-hop"];
+const NODES: usize = 64;
+/// How long anything may take on a loaded machine; nothing waits for it when all goes well.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A node, and its overlays in the order of [`RINGS`].
+struct Member {
+    node: Node,
+    overlays: Vec<Overlay>,
+}
+
+/// Starts nodes that are members of all six, each joining through an earlier one.
+async fn start() -> Vec<Member> {
+    let mut members: Vec<Member> = Vec::new();
+    for at in 0..NODES {
+        // As many sessions as there are pairs: what is looked at is whether there is more than one.
+        let settings = settings::Node { connections: NODES, ..settings::Node::default() };
+        let builder = polymorph::node(&Identity::generate()).settings(settings);
+        let node = builder.listen("tcp://127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+        let seed = members.get(at / 2).map(|member| member.node.contact());
+        let mut overlays = Vec::new();
+        for ring in RINGS {
+            let overlay = node.attach(polymorph::overlay(node.guid(), ring, ring, &[]).unwrap()).await.unwrap();
+            overlay.join(seed.as_slice()).await.unwrap();
+            overlays.push(overlay);
+        }
+        for overlay in overlays.iter().filter(|_| at > 0) {
+            let joined = overlay.joined(PATIENCE).await;
+            joined.unwrap_or_else(|e| panic!("node {at} did not join {}: {e}", overlay.name()));
+        }
+        members.push(Member { node, overlays });
+    }
+    members
+}
+
+/// Whose a key is in a ring of these nodes.
+fn owner(ring: &str, guids: &[Guid], key: Key) -> Option<Guid> {
+    fn of<M: Model>(census: &Census, key: Key) -> Option<Guid> {
+        M::owner(&M::Config::default(), census, &Target::Key(key))
+    }
+    let census = Census::new(OverlayName::new(ring, Admission::Open).unwrap().id(), guids.to_vec());
+    match ring {
+        "chord" => of::<chord::Chord>(&census, key),
+        "kademlia" => of::<kademlia::Kademlia>(&census, key),
+        "pastry" => of::<pastry::Pastry>(&census, key),
+        "tapestry" => of::<tapestry::Tapestry>(&census, key),
+        "symphony" => of::<symphony::Symphony>(&census, key),
+        _ => of::<one_hop::OneHop>(&census, key),
+    }
+}
+
+/// How many of some lookups from everywhere end at the right owner.
+async fn count_right(members: &[Member], which: usize, guids: &[Guid], lookups: usize) -> usize {
+    let mut right = 0;
+    for number in 0..lookups {
+        let key = Key::of(&number.to_le_bytes());
+        let found = members[number * 31 % members.len()].overlays[which].lookup(key, 1).await;
+        right += usize::from(found.is_ok_and(|found| Some(found.owner) == owner(RINGS[which], guids, key)));
+    }
+    right
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_rings_on_the_same_nodes_share_one_session_for_each_pair_and_find_every_owner() {
+    let members = start().await;
+    let guids: Vec<Guid> = members.iter().map(|member| member.node.guid()).collect();
+    for (which, ring) in RINGS.into_iter().enumerate() {
+        let all_right = async {
+            while count_right(&members, which, &guids, NODES).await < NODES {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all_right).await.unwrap_or_else(|_| panic!("{ring} does not find every owner"));
+    }
+    let (mut sessions, mut shared) = (0, 0);
+    for member in &members {
+        let peers = member.node.peers().await.unwrap();
+        let distinct: BTreeSet<Guid> = peers.iter().map(|peer| peer.peer).collect();
+        assert_eq!(distinct.len(), peers.len(), "two sessions to one peer");
+        sessions += peers.len();
+        shared += peers.iter().filter(|peer| peer.overlays.len() > 1).count();
+        assert_eq!(member.node.status().await.unwrap().overlays, RINGS.len());
+    }
+    println!("{sessions} ends of sessions, {shared} of them used by more than one ring");
+    assert!(shared * 2 > sessions, "rings do not share their sessions");
+}
