@@ -50,7 +50,7 @@ pub enum Timer {
 pub struct Config {
     /// How many peers a bucket holds, and how many of the nearest a lookup settles.
     pub k: usize,
-    /// How often buckets that heard little are refreshed.
+    /// How often each bucket is refreshed.
     pub refresh: Duration,
 }
 
@@ -220,22 +220,18 @@ impl Kademlia {
         }
     }
 
-    /// Looks this node's own position up, and then a key in each bucket that heard little. In the others the least recently
-    /// seen are asked whether they are there.
     fn refresh(&mut self, cx: &mut Context<'_, Self>) {
         let wait = cx.jitter(self.config.refresh, 0.3);
         cx.set(Timer::Refresh, wait);
-        let Some(deepest) = self.table.deepest() else { return self.try_seed(cx) };
-        for peer in self.table.begin_round().into_iter().take(MAX_ASKED) {
-            cx.call(peer, Message::Ping);
+        match self.table.deepest() {
+            Some(deepest) => self.refresh_below(deepest + 1, cx),
+            None => self.try_seed(cx),
         }
-        let ticket = cx.lookup(Target::Key(self.table.place().mine()), self.config.k);
-        self.awaited = Some((ticket, Awaited::Bucket(deepest + 1)));
     }
 
-    /// Looks up a random key in the next bucket before this one that heard little, then in the next, until the farthest.
+    /// Looks up a random key in the bucket before this one, then in the one before that, until the farthest.
     fn refresh_below(&mut self, depth: u32, cx: &mut Context<'_, Self>) {
-        let Some(depth) = self.table.stale_above(depth) else { return };
+        let Some(depth) = depth.checked_sub(1) else { return };
         let mut key = Key::default();
         cx.rng().fill_bytes(&mut key.0);
         let key = in_bucket(&self.table.place().mine(), depth, key);
@@ -298,7 +294,7 @@ impl Configure for Config {
             Knob::number("k", "20", "how many peers a bucket holds and a lookup settles", 1..=MAX_K, |config| {
                 &mut config.k
             }),
-            Knob::seconds("refresh", "3600", "seconds between two rounds of refreshing", |config| &mut config.refresh),
+            Knob::seconds("refresh", "3600", "seconds between two refreshes of a bucket", |config| &mut config.refresh),
         ]
     }
 }
@@ -312,9 +308,6 @@ impl Default for Config {
 
 /// The largest k: a reply names k peers, and the engine answers with no more than 64.
 const MAX_K: usize = 64;
-/// How many are asked in a round of refreshing whether they are there: most of the sessions a node keeps, and a quarter of
-/// each bucket among a thousand peers.
-const MAX_ASKED: usize = 40;
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.
 const MAX_SEEDS: usize = 16;
 /// How many lost peers are remembered as ways back; our choice, like the seeds.

@@ -32,10 +32,6 @@ pub(super) struct Bucket {
     spare: Vec<Entry>,
     /// When the least recently seen entry was last questioned.
     checked: Option<Time>,
-    /// How many signs of life came since the last round of refreshing, one after the other of the same peer counted once.
-    heard: usize,
-    /// Whether too few came for it to be left alone.
-    stale: bool,
 }
 
 /// What follows from a sign of life.
@@ -65,15 +61,11 @@ impl Bucket {
     }
 
     pub(super) fn new(depth: u32, entries: Vec<Entry>) -> Self {
-        Self { depth, entries, spare: Vec::new(), checked: None, heard: 0, stale: true }
+        Self { depth, entries, spare: Vec::new(), checked: None }
     }
 
     /// A peer gave a sign of life. `k` bounds the bucket and its replacement cache.
     pub(super) fn hear(&mut self, entry: Entry, k: usize, now: Time) -> Heard {
-        if self.entries.last().is_none_or(|latest| latest.guid != entry.guid) {
-            self.heard += 1;
-            self.stale &= self.heard < k / 2;
-        }
         if let Some(index) = self.entries.iter().position(|known| known.guid == entry.guid) {
             self.entries[index..].rotate_left(1);
             return Heard::Noted;
@@ -93,17 +85,6 @@ impl Bucket {
         }
         self.checked = Some(now);
         self.entries.first().map_or(Heard::Noted, |oldest| Heard::Doubt(oldest.guid))
-    }
-
-    /// Whether it is to be refreshed: traffic did not keep it fresh (§2.3).
-    pub(super) fn is_stale(&self) -> bool {
-        self.stale
-    }
-
-    /// A round of refreshing begins.
-    pub(super) fn begin_round(&mut self, k: usize) {
-        self.stale = self.heard < k / 2;
-        self.heard = 0;
     }
 
     /// A peer does not answer, or left. The most recently seen of the replacement cache takes its place.

@@ -96,30 +96,6 @@ impl Table {
         self.buckets.last().map(|bucket| bucket.depth)
     }
 
-    /// A round of refreshing begins. Gives the least recently seen of each bucket that traffic kept fresh, those around this
-    /// node first.
-    pub(super) fn begin_round(&mut self) -> Vec<Guid> {
-        let k = self.k;
-        self.buckets.iter_mut().for_each(|bucket| bucket.begin_round(k));
-        let fresh = self.buckets.iter().rev().filter(|bucket| !bucket.is_stale());
-        fresh.flat_map(|bucket| bucket.entries.iter().take(k.div_ceil(4))).map(|entry| entry.guid).collect()
-    }
-
-    /// The deepest bucket above this one that is to be refreshed. Those who are among the k nearest to this node answered
-    /// when its own position was looked up.
-    pub(super) fn stale_above(&self, depth: u32) -> Option<u32> {
-        let mut near = 0;
-        let beyond = self.buckets.iter().rev().find(|bucket| {
-            near += bucket.entries.len();
-            near > self.k
-        })?;
-        let is_stale = |depth: &u32| {
-            let bucket = self.buckets.iter().find(|bucket| bucket.depth == *depth);
-            bucket.is_none_or(Bucket::is_stale)
-        };
-        (0..depth.min(beyond.depth + 1)).rev().find(is_stale)
-    }
-
     /// Whether a peer is among the k nearest to this node.
     pub(super) fn is_near(&self, guid: Guid) -> bool {
         let depth = self.depth(self.entry(guid).head);
