@@ -84,7 +84,8 @@ impl<T: Topology> Turn<'_, T> {
     /// Whether somebody waits for an answer of the peer, or it for one from here.
     fn is_busy_with(&self, guid: Guid) -> bool {
         let asked = |o: &crate::engine::state::State<T>| o.questions.iter().any(|(_, p)| p.peer == Some(guid));
-        let served = |p: &Peer<T>| p.overlays.iter().flat_map(|o| &o.accounts).any(|account| account.received > 0);
+        // A message not taken in, or a question of the peer's that went on from here and may come back answered.
+        let served = |p: &Peer<T>| p.overlays.iter().any(|o| o.ways > 0 || o.accounts.iter().any(|a| a.received > 0));
         self.overlays.iter().flatten().any(|o| asked(&o.state)) || self.node.peers.get(&guid).is_some_and(served)
     }
 
