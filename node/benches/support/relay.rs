@@ -104,14 +104,11 @@ impl Lone {
     /// The wire to `peer` took `bytes`, and the peer took them in.
     pub(crate) fn taken(&mut self, peer: Guid, conn: ConnId, bytes: u32) {
         self.input(Input::Drained { peer, conn, bytes });
-        let tag = 1 << 8;
-        let frame = Frame {
-            tag,
-            contacts: Vec::new(),
-            body: Body::Credit { class: Class::Message, bytes },
-            payload: Bytes::new(),
-        };
-        self.input(Input::Frame { peer, conn, frame });
+        for class in [Class::Message, Class::Bulk] {
+            let (tag, body) = (1 << 8, Body::Credit { class, bytes });
+            let frame = Frame { tag, contacts: Vec::new(), body, payload: Bytes::new() };
+            self.input(Input::Frame { peer, conn, frame });
+        }
     }
 }
 
