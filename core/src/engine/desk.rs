@@ -62,7 +62,7 @@ impl<T: Topology> Desk<'_, T> {
         // Control frames are exempt from credit, but no queue is without a bound.
         if peer.queue_with(charge) > class.queue_limit(settings.queue_bytes) {
             if class != Class::Control {
-                peer.overlay_entry(slot).refused = true;
+                peer.overlay_entry(slot).refuse(class);
             } else if frame.body.is_vital() {
                 self.ws.todo.push_back(Todo::Choked { peer: to });
             }
@@ -74,7 +74,7 @@ impl<T: Topology> Desk<'_, T> {
                 let overlay = peer.overlay_entry(slot);
                 let sent = overlay.account(class).map_or(0, |account| account.sent);
                 if sent > 0 && sent.saturating_add(charge) > overlay.credit {
-                    overlay.refused = true;
+                    overlay.refuse(class);
                     return Err(Busy);
                 }
                 self.emit(to, wire.conn, frame);
@@ -317,7 +317,7 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
                 if sent.is_err()
                     && let Some(overlay) = self.node.peers.get_mut(&to).map(|p| p.overlay_entry(slot))
                 {
-                    overlay.refused = true;
+                    overlay.refuse(Class::Control);
                 }
                 return sent;
             }

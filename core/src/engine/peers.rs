@@ -115,8 +115,8 @@ pub(super) struct PeerOverlay {
     pub(super) accounts: [Account; 3],
     /// How many of its questions are remembered here on their way.
     pub(super) ways: u32,
-    /// Somebody was told "busy" and waits.
-    pub(super) refused: bool,
+    /// The classes in which somebody was told "busy" and waits.
+    refused: [bool; Class::ALL.len()],
 }
 
 impl PeerOverlay {
@@ -136,7 +136,7 @@ impl PeerOverlay {
             protocol: 0,
             accounts: [Account::default(); 3],
             ways: 0,
-            refused: false,
+            refused: [false; Class::ALL.len()],
         }
     }
 
@@ -158,6 +158,26 @@ impl PeerOverlay {
     /// What one class took of the credit; control is exempt from it.
     pub(super) fn account(&mut self, class: Class) -> Option<&mut Account> {
         self.accounts.get_mut(usize::from(class as u8).checked_sub(1)?)
+    }
+
+    /// Somebody was told "busy" and waits.
+    pub(super) fn refuse(&mut self, class: Class) {
+        self.refused[class as usize] = true;
+    }
+
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused.contains(&true)
+    }
+
+    /// Whether a class in which somebody waits may go on. What another class owes keeps nobody waiting.
+    pub(super) fn relents(&mut self) -> bool {
+        let half = self.credit / 2;
+        let mut relents = false;
+        for class in Class::ALL {
+            let spent = self.account(class).is_some_and(|account| account.sent > half);
+            relents |= !spent && core::mem::take(&mut self.refused[class as usize]);
+        }
+        relents
     }
 
     pub(super) fn unused(&self) -> bool {
@@ -282,7 +302,7 @@ impl<T: Topology> Peer<T> {
 
     /// Whether there is nothing to remember but who has it cached.
     fn rests(&self) -> bool {
-        let rests = |o: &PeerOverlay| o.required | o.theirs | o.up == 0 && !o.agreed && !o.refused;
+        let rests = |o: &PeerOverlay| o.required | o.theirs | o.up == 0 && !o.agreed && !o.has_refused();
         self.dials == 0 && !self.settling() && self.overlays.iter().all(rests)
     }
 

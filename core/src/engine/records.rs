@@ -137,13 +137,17 @@ impl<T: Topology> Desk<'_, T> {
                 if changed {
                     self.unsettled();
                 }
-                return Receipt::Kept;
+                Receipt::Kept
             }
-            Err(Refusal::Older) => metrics.refused.older += 1,
-            Err(Refusal::Full) => metrics.refused.full += 1,
-            Err(Refusal::Quota) => metrics.refused.over_quota += 1,
+            Err(refusal) => {
+                *match refusal {
+                    Refusal::Older => &mut metrics.refused.older,
+                    Refusal::Full => &mut metrics.refused.full,
+                    Refusal::Quota => &mut metrics.refused.over_quota,
+                } += 1;
+                refusal.receipt()
+            }
         }
-        kept.map_or_else(Refusal::receipt, |_| Receipt::Kept)
     }
 
     /// Sets the timer that drops what has expired, if there is anything to expire.
@@ -202,9 +206,11 @@ impl<T: Topology> Desk<'_, T> {
 
     /// The overlay is detached: whoever waits is told.
     pub(super) fn end_everything(&mut self, why: Failure) {
-        self.records().hand_over = HandOver::default();
-        let operations: Vec<u32> = self.records().operations.keys().copied().collect();
-        operations.into_iter().for_each(|id| self.end_operation(id, Some(why)));
+        if let Some(records) = &mut self.state.records {
+            records.hand_over = HandOver::default();
+            let operations: Vec<u32> = records.operations.keys().copied().collect();
+            operations.into_iter().for_each(|id| self.end_operation(id, Some(why)));
+        }
         self.state.questions.all().into_iter().for_each(|id| self.unanswered(id, why));
         let lookups: Vec<u32> = self.state.lookups.keys().copied().collect();
         lookups.into_iter().for_each(|id| self.abandon_lookup(id, why));

@@ -11,7 +11,7 @@ use super::Slot;
 use super::Workspace;
 use super::desk::{Desk, dial};
 use super::io::{Class, ConnId, Output, Watch};
-use super::peers::{Link, PeerOverlay, lanes};
+use super::peers::{Link, lanes};
 use super::turn::{Todo, Turn};
 use crate::Guid;
 use crate::topology::Topology;
@@ -150,7 +150,7 @@ impl<T: Topology> Turn<'_, T> {
         let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) else { return };
         let wanted = overlay.required | overlay.cached;
         let down = if overlay.agreed { wanted | overlay.up } else { overlay.up };
-        *overlay = PeerOverlay { required: 0, cached: 0, up: 0, ..*overlay };
+        (overlay.required, overlay.cached, overlay.up) = (0, 0, 0);
         overlay.reset();
         if let Some((_, mut desk)) = self.open(slot) {
             desk.unanswered_by(&guid);

@@ -409,8 +409,8 @@ impl<T: Topology> Turn<'_, T> {
         }
         entry.queued = entry.queued.saturating_sub(bytes as usize);
         entry.flow.drained(now, bytes);
-        if entry.queue_with(0) <= limit / 4 && entry.overlays.iter().any(|o| o.refused) {
-            let slots: Vec<Slot> = entry.overlays.iter().filter(|o| o.refused).map(|o| o.slot).collect();
+        if entry.queue_with(0) <= limit / 4 && entry.overlays.iter().any(|o| o.has_refused()) {
+            let slots: Vec<Slot> = entry.overlays.iter().filter(|o| o.has_refused()).map(|o| o.slot).collect();
             slots.into_iter().for_each(|slot| self.writable(slot, peer));
         }
     }
@@ -418,11 +418,9 @@ impl<T: Topology> Turn<'_, T> {
     /// Tells everybody on an overlay that a peer takes messages again, if it does.
     pub(super) fn writable(&mut self, slot: Slot, peer: Guid) {
         let Some(overlay) = self.node.peers.get_mut(&peer).and_then(|p| p.overlay_mut(slot)) else { return };
-        let spent = overlay.accounts.iter().any(|account| account.sent > overlay.credit / 2);
-        if !overlay.refused || spent {
+        if !overlay.relents() {
             return;
         }
-        overlay.refused = false;
         let lanes = (overlay.required | overlay.cached | overlay.theirs) & !APPLICATION;
         if let Some((_, mut desk)) = self.open(slot) {
             super::peers::lanes(lanes).for_each(|lane| desk.tell(lane, Event::Writable { peer }));

@@ -37,10 +37,8 @@ impl Log {
         let undone = log::undone(&input);
         let entry = Entry::Input(now, input, undone);
         self.note(&entry);
-        match entry {
-            Entry::Input(_, input, _) => input,
-            _ => Input::Wake,
-        }
+        let Entry::Input(_, input, _) = entry else { unreachable!("it was made above") };
+        input
     }
 
     pub(super) fn output(&mut self, output: &Output<Boxed>) {

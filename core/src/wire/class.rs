@@ -20,6 +20,9 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them, in this order.
+    pub const ALL: [Self; 4] = [Self::Control, Self::Deadline, Self::Message, Self::Bulk];
+
     /// How many bytes may wait for one peer, all classes together, when a frame of this class is to join them: the
     /// more urgent it is, the fuller may the queue be.
     #[must_use]
@@ -33,8 +36,8 @@ impl Class {
     }
 }
 
-/// Payloads from this size on are bulk: one of them takes a slow line of 1 Mbit/s as long as a round trip around the
-/// world, so whatever is smaller goes first.
+/// Payloads from this size on are bulk: one of them keeps a slow line of 1 Mbit/s busy for an eighth of a second, so
+/// whatever is smaller goes first.
 pub const BULK_FROM: usize = 16 * 1024;
 
 /// Whether a message is of use when it is late.

@@ -12,7 +12,7 @@ use polymorph_core::wire::Urgency;
 use polymorph_core::wire::frame::{Body, Status};
 use polymorph_core::{Key, Time};
 
-use crate::net::Net;
+use crate::net::{Arrived, Net};
 use crate::puppet::{Say, Seen};
 use crate::spec::session_frame;
 
@@ -123,6 +123,26 @@ fn whoever_was_told_busy_is_told_once_when_it_may_write_again() {
     assert_eq!(net.seen(0), [Seen::Writable(b)]);
     assert_eq!(net.nodes[0].watched, [Watch::Writable(b)]);
     assert_eq!(notice(&mut net, Slot(0), PAYLOAD), Outcome::Sent);
+}
+
+#[test]
+fn whoever_waits_in_one_class_is_told_although_another_is_stuck() {
+    let mut net = linked(settings::Node::default());
+    net.nodes[1].takes = false;
+    for bytes in [PAYLOAD, PAYLOAD - 1] {
+        while say(&mut net, Slot(0), bytes, Urgency::Usual) == Outcome::Sent {}
+    }
+    net.run_secs(1);
+    net.nodes[0].watched.clear();
+    let taken = std::mem::take(&mut net.nodes[1].arrived).into_iter().filter(|arrived| arrived.class == Class::Message);
+    for arrived in taken {
+        let Arrived { charge: peer, class, bytes, .. } = arrived;
+        net.command(1, Slot(0), Command::Consumed { peer, class, bytes });
+        net.run_millis(30);
+    }
+    assert_eq!(net.nodes[0].watched, [Watch::Writable(net.guid(1))]);
+    assert_eq!(say(&mut net, Slot(0), PAYLOAD - 1, Urgency::Usual), Outcome::Sent);
+    assert_eq!(say(&mut net, Slot(0), PAYLOAD, Urgency::Usual), Outcome::Busy, "what is large still waits");
 }
 
 #[test]

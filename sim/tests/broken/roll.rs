@@ -14,38 +14,24 @@ use polymorph_core::topology::event::{Change, Down, Event, Ticket, Via};
 use polymorph_core::topology::model::{Census, Claims, Model};
 use polymorph_core::topology::question::{Hold, Neighbor, Powers, Query, Role, Route, Spread, Target, Verdict};
 use polymorph_core::{Distance, Guid, Key, Topology};
+use polymorph_sim::laws::Law;
 use serde::{Deserialize, Serialize};
 
-/// What is wrong with a roll, by the law it breaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Flaw {
-    /// Whom it asks depends on the order of a hash map.
-    Determinism,
-    /// For a fourth of the keys it takes itself for the owner.
-    Agreement,
-    /// Half of what begins here goes the wrong way first.
-    Progress,
-    /// Some peers are left out of broadcasts.
-    Coverage,
-    /// Some peers are not said to be neighbors, though they are.
-    Symmetry,
-    /// Who vanished stays on the roll.
-    Healing,
-    /// Who left stays on the roll until it is asked something.
-    CleanLeave,
-    /// Everybody asks somebody four times a second.
-    Quiet,
-    /// Everybody who was ever lost is remembered.
-    BoundedState,
-    /// A node's overlays share one roll.
-    Isolation,
-    /// It believes that answers come to questions only.
-    Hostility,
-}
-
-/// How a roll is written: rightly, or with a flaw.
+/// How a roll is written: rightly, or with a flaw, named by the law that it breaks:
+///
+/// - Determinism: whom it asks depends on the order of a hash map.
+/// - Agreement: for a fourth of the keys it takes itself for the owner.
+/// - Progress: half of what begins here goes the wrong way first.
+/// - Coverage: some peers are left out of broadcasts.
+/// - Symmetry: some peers are not said to be neighbors, though they are.
+/// - Healing: who vanished stays on the roll.
+/// - CleanLeave: who left stays on the roll until it is asked something.
+/// - Quiet: everybody asks somebody four times a second.
+/// - BoundedState: everybody who was ever lost is remembered.
+/// - Isolation: a node's overlays share one roll.
+/// - Hostility: it believes that answers come to questions only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Config(pub(crate) Option<Flaw>);
+pub(crate) struct Config(pub(crate) Option<Law>);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Word {
@@ -67,7 +53,7 @@ const MAX_LOST: usize = 8;
 const MAX_SEEDS: usize = 4;
 
 pub(crate) struct Roll {
-    flaw: Option<Flaw>,
+    flaw: Option<Law>,
     place: Place,
     seeds: Vec<Guid>,
     /// Everybody by position, this node included once it has joined.
@@ -78,7 +64,7 @@ pub(crate) struct Roll {
 }
 
 impl Roll {
-    fn is(&self, flaw: Flaw) -> bool {
+    fn is(&self, flaw: Law) -> bool {
         self.flaw == Some(flaw)
     }
 
@@ -116,7 +102,7 @@ impl Roll {
 
     fn ask_somebody(&mut self, cx: &mut Context<'_, Self>) {
         let mut known: Vec<Guid> = self.others().collect();
-        if self.is(Flaw::Determinism) {
+        if self.is(Law::Determinism) {
             known = known.into_iter().collect::<HashSet<_>>().into_iter().collect();
         }
         if known.is_empty() {
@@ -130,11 +116,11 @@ impl Roll {
             self.ask(peer, cx);
             self.forget(peer);
         }
-        if self.is(Flaw::Isolation) {
+        if self.is(Law::Isolation) {
             let known = SHARED.with_borrow(|shared| shared.get(&self.place.me).cloned().unwrap_or_default());
             self.members.extend(known.into_iter().map(|peer| (self.place.position(peer), peer)));
         }
-        let wait = cx.jitter(if self.is(Flaw::Quiet) { PERIOD / 80 } else { PERIOD }, 0.5);
+        let wait = cx.jitter(if self.is(Law::Quiet) { PERIOD / 80 } else { PERIOD }, 0.5);
         cx.set(AskAgain, wait);
     }
 
@@ -153,7 +139,7 @@ impl Roll {
             cx.want(peer, Hold::Required);
             cx.change(Change::NeighborUp(peer));
         }
-        if self.is(Flaw::Isolation) {
+        if self.is(Law::Isolation) {
             SHARED.with_borrow_mut(|shared| shared.entry(self.place.me).or_default().insert(peer));
         }
     }
@@ -168,7 +154,7 @@ impl Roll {
     }
 
     fn forget(&mut self, peer: Guid) {
-        if self.lost.len() >= MAX_LOST && !self.is(Flaw::BoundedState) {
+        if self.lost.len() >= MAX_LOST && !self.is(Law::BoundedState) {
             self.lost.pop_front();
         }
         self.lost.push_back(peer);
@@ -204,7 +190,7 @@ impl Topology for Roll {
             }
             Event::Reply { ticket, from, message: Word::Roll(peers), .. } => {
                 let asked = self.answered(ticket);
-                if self.is(Flaw::Hostility) {
+                if self.is(Law::Hostility) {
                     assert_eq!(asked.expect("it was asked"), from);
                 }
                 if asked.is_some() {
@@ -214,21 +200,21 @@ impl Topology for Roll {
             }
             Event::Failed { ticket, peer } => {
                 let asked = self.answered(ticket);
-                if asked.is_some() && !self.is(Flaw::Healing) {
+                if asked.is_some() && !self.is(Law::Healing) {
                     self.remove(peer, cx);
                 }
             }
             Event::PeerUp { peer } => self.add(peer, cx),
-            Event::PeerDown { why: Down::Left, .. } if self.is(Flaw::CleanLeave) => {}
+            Event::PeerDown { why: Down::Left, .. } if self.is(Law::CleanLeave) => {}
             Event::PeerDown { peer, why: Down::Left } => self.remove(peer, cx),
-            Event::PeerDown { .. } | Event::DialFailed { .. } if self.is(Flaw::Healing) => {}
+            Event::PeerDown { .. } | Event::DialFailed { .. } if self.is(Law::Healing) => {}
             Event::PeerDown { peer, .. } | Event::DialFailed { peer } => self.remove(peer, cx),
             _ => {}
         }
     }
 
     fn neighbors(&self) -> Vec<Neighbor> {
-        let said = |peer: &Guid| !self.is(Flaw::Symmetry) || peer.0[0] % 4 != self.place.me.0[0] % 3;
+        let said = |peer: &Guid| !self.is(Law::Symmetry) || peer.0[0] % 4 != self.place.me.0[0] % 3;
         let all = self.others().filter(said);
         all.map(|peer| Neighbor { peer, role: Role::Peer, hold: Hold::Required }).collect()
     }
@@ -236,13 +222,13 @@ impl Topology for Roll {
     fn route(&self, query: &Query<'_, Self>, route: &mut Route) {
         let &(Target::Key(key) | Target::Address(key)) = query.to;
         let Some((away, around)) = self.step(&key, |peer| query.allows(peer)).filter(|_| self.joined()) else { return };
-        let mistaken = self.is(Flaw::Agreement) && key.0[0] % 4 == self.place.me.0[0] % 4;
+        let mistaken = self.is(Law::Agreement) && key.0[0] % 4 == self.place.me.0[0] % 4;
         if away == 0 || mistaken {
             route.verdict = Verdict::Deliver { rank: 0 };
             return;
         }
         route.verdict = Verdict::Forward;
-        let astray = self.is(Flaw::Progress) && query.from.is_none() && key.0[0] < 128;
+        let astray = self.is(Law::Progress) && query.from.is_none() && key.0[0] < 128;
         // The owner itself would be no detour.
         let detour = around.last().filter(|_| astray && away + 1 < around.len());
         let jump = if away.is_power_of_two() { away } else { away.next_power_of_two() / 2 };
@@ -251,7 +237,7 @@ impl Topology for Roll {
 
     fn spread(&self, spread: &Spread, to: &mut Vec<Guid>) {
         if spread.from.is_none() {
-            to.extend(self.others().filter(|peer| !self.is(Flaw::Coverage) || peer.0[0] < 0xc0));
+            to.extend(self.others().filter(|peer| !self.is(Law::Coverage) || peer.0[0] < 0xc0));
         }
     }
 

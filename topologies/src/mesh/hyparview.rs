@@ -295,7 +295,7 @@ impl HyParView {
         let priority = self.priority();
         // An urgent question costs the asked peer a neighbor: one at a time.
         let size = if priority == Priority::High { self.active.len() + 1 } else { self.config.active };
-        while self.active.len() + self.awaited() < size.min(self.config.active) {
+        while self.active.len() + self.prospects() < size.min(self.config.active) {
             let open: Vec<Guid> = self.passive.iter().copied().filter(|peer| self.may_ask(peer)).collect();
             if open.is_empty() || priority == Priority::Low && self.refused.len() >= MAX_REFUSALS {
                 break;
@@ -304,7 +304,7 @@ impl HyParView {
             let peer = seeks.unwrap_or_else(|| open[cx.pick(open.len())]);
             self.ask(peer, Message::Neighbor { priority }, Purpose::Fill, cx);
         }
-        if self.active.is_empty() && self.awaited() == 0 && !self.seeds.is_empty() {
+        if self.active.is_empty() && self.prospects() == 0 && !self.seeds.is_empty() {
             let seed = self.seeds[cx.pick(self.seeds.len())];
             self.ask(seed, Message::Join, Purpose::Enter, cx);
         }
@@ -321,7 +321,7 @@ impl HyParView {
     }
 
     /// How many neighbors may come of the questions on the way.
-    fn awaited(&self) -> usize {
+    fn prospects(&self) -> usize {
         self.asked.iter().filter(|(.., purpose)| *purpose != Purpose::Test).count()
     }
 

@@ -10,13 +10,15 @@ use polymorph_core::topology::event::Ticket;
 /// What is asked, and what each answer is for.
 #[derive(Debug)]
 pub(super) struct Calls<M, A> {
-    awaited: Vec<(Ticket, A)>,
+    /// Questions under way, and what their answers are for.
+    open: Vec<(Ticket, A)>,
+    /// Those that wait for their turn.
     waiting: VecDeque<(Guid, M, A)>,
 }
 
 impl<M, A: Copy + PartialEq> Calls<M, A> {
     pub(super) fn new() -> Self {
-        Self { awaited: Vec::new(), waiting: VecDeque::new() }
+        Self { open: Vec::new(), waiting: VecDeque::new() }
     }
 
     fn has_room_for(&self, awaited: A) -> bool {
@@ -34,7 +36,7 @@ impl<M, A: Copy + PartialEq> Calls<M, A> {
         let room = self.has_room_for(awaited);
         if room {
             let ticket = cx.call(to, message);
-            self.awaited.push((ticket, awaited));
+            self.open.push((ticket, awaited));
         }
         room
     }
@@ -48,7 +50,7 @@ impl<M, A: Copy + PartialEq> Calls<M, A> {
         awaited: A,
         cx: &mut Context<'_, T>,
     ) -> bool {
-        if self.awaited.len() < AT_ONCE {
+        if self.open.len() < AT_ONCE {
             return self.ask(to, message, awaited, cx);
         }
         let room = self.has_room_for(awaited);
@@ -60,44 +62,40 @@ impl<M, A: Copy + PartialEq> Calls<M, A> {
 
     /// Expects an answer that the engine finds out.
     pub(super) fn expect(&mut self, ticket: Ticket, awaited: A) {
-        self.awaited.push((ticket, awaited));
+        self.open.push((ticket, awaited));
     }
 
     /// What an answer is for, if it is still wanted. The next question goes out.
     pub(super) fn take<T: Topology<Message = M>>(&mut self, ticket: Ticket, cx: &mut Context<'_, T>) -> Option<A> {
-        let index = self.awaited.iter().position(|(awaited, _)| *awaited == ticket)?;
-        let (_, awaited) = self.awaited.swap_remove(index);
-        if self.awaited.len() < AT_ONCE
+        let index = self.open.iter().position(|(awaited, _)| *awaited == ticket)?;
+        let (_, awaited) = self.open.swap_remove(index);
+        if self.open.len() < AT_ONCE
             && let Some((to, message, awaited)) = self.waiting.pop_front()
         {
             let ticket = cx.call(to, message);
-            self.awaited.push((ticket, awaited));
+            self.open.push((ticket, awaited));
         }
         Some(awaited)
     }
 
     /// How many answers are awaited, questions that wait for their turn included.
     pub(super) fn len(&self) -> usize {
-        self.awaited.len() + self.waiting.len()
+        self.open.len() + self.waiting.len()
     }
 
     /// Whether such an answer is awaited.
     pub(super) fn any(&self, such: impl Fn(&A) -> bool) -> bool {
-        self.awaited
-            .iter()
-            .map(|(_, awaited)| awaited)
-            .chain(self.waiting.iter().map(|(.., awaited)| awaited))
-            .any(such)
+        self.open.iter().map(|(_, awaited)| awaited).chain(self.waiting.iter().map(|(.., awaited)| awaited)).any(such)
     }
 
     /// Wants answers no longer.
     pub(super) fn forget(&mut self, such: impl Fn(&A) -> bool) {
-        self.awaited.retain(|(_, awaited)| !such(awaited));
+        self.open.retain(|(_, awaited)| !such(awaited));
         self.waiting.retain(|(.., awaited)| !such(awaited));
     }
 
     pub(super) fn clear(&mut self) {
-        self.awaited.clear();
+        self.open.clear();
         self.waiting.clear();
     }
 }
