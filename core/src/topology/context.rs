@@ -199,14 +199,24 @@ impl<'a, T: Topology> Context<'a, T> {
     /// Sends a message that is answered: [`Event::Reply`](super::event::Event::Reply) or `Failed` follows, also
     /// when the queue is full.
     pub fn call(&mut self, to: Guid, message: T::Message) -> Ticket {
+        self.call_with(to, message, Bytes::new())
+    }
+
+    /// Calls with raw bytes beside the message.
+    pub fn call_with(&mut self, to: Guid, message: T::Message, payload: Bytes) -> Ticket {
         let ticket = self.host.ticket();
-        self.act(Action::Call { ticket, to, message, payload: Bytes::new() });
+        self.act(Action::Call { ticket, to, message, payload });
         ticket
     }
 
     /// Answers a call.
     pub fn reply(&mut self, to: CallId, message: T::Message) {
-        self.act(Action::Reply { to, message, payload: Bytes::new() });
+        self.reply_with(to, message, Bytes::new());
+    }
+
+    /// Answers a call with raw bytes beside the message.
+    pub fn reply_with(&mut self, to: CallId, message: T::Message, payload: Bytes) {
+        self.act(Action::Reply { to, message, payload });
     }
 
     /// Holds a link. Asked again it changes how firmly it is held.

@@ -12,7 +12,7 @@
 mod ring;
 
 use polymorph_topologies::ring::{chord, kademlia, pastry, symphony, tapestry};
-use ring::{Ring, Walks, loads};
+use ring::{Ring, Walks};
 
 /// Prints a topology's rows, up to so many peers.
 type Rows = fn(usize);
@@ -68,7 +68,11 @@ fn chord_rows(largest: usize) {
         row(&format!("chord, 1000 peers, {share} dead: timeouts (none fails)"), timeouts, mean(Walks::timeouts));
     }
     for (nodes, p99, max, p1) in LOADS {
-        let loads = loads(10_000, 1_000_000, nodes, SEED);
+        let config = chord::Config { virtual_nodes: nodes, ..chord::Config::default() };
+        let mut ring = Ring::<chord::Chord>::new(&config, 10_000, SEED);
+        let loads = ring.loads(&config, 1_000_000);
+        let hops = ring.walks(&config, LOOKUPS).hops();
+        println!("{:<58} {:>9} {hops:>9.3}", format!("chord, 10000 peers, {nodes} virtual nodes: hops"), "");
         row(&format!("chord, 10000 peers, {nodes} virtual nodes: p99 of load / mean"), p99, loads[9900]);
         row(&format!("chord, 10000 peers, {nodes} virtual nodes: max of load / mean"), max, loads[9999]);
         row(&format!("chord, 10000 peers, {nodes} virtual nodes: p1 of load / mean"), p1, loads[100]);
@@ -137,7 +141,7 @@ fn symphony_rows(largest: usize) {
 const FAILURES: [(f64, f64, f64); 6] =
     [(0.0, 3.83, 0.0), (0.1, 3.99, 0.45), (0.2, 4.18, 1.02), (0.3, 4.46, 1.91), (0.4, 4.77, 3.14), (0.5, 5.23, 5.38)];
 /// SIGCOMM 2001, figures 8 and 9, recomputed: virtual nodes; p99, maximum and p1 of the load against the mean.
-const LOADS: [(u32, f64, f64, f64); 5] =
+const LOADS: [(u8, f64, f64, f64); 5] =
     [(1, 4.63, 9.2, 0.0), (2, 3.35, 5.7, 0.06), (5, 2.38, 3.7, 0.23), (10, 1.90, 2.6, 0.39), (20, 1.67, 2.2, 0.51)];
 /// Full buckets, three questions at a time: k, peers, rounds until the nearest is known, questions.
 const KADEMLIA: [(usize, usize, f64, f64); 5] = [

@@ -182,6 +182,21 @@ impl<T: Model> Ring<T> {
         walks
     }
 
+    /// Of so many keys the load of each peer against the mean, in order. An owner is who says itself that it is.
+    pub(crate) fn loads(&mut self, config: &T::Config, keys: usize) -> Vec<f64> {
+        let mut loads = vec![0.0; self.nodes.len()];
+        for _ in 0..keys {
+            let key = Key(bytes32(&mut self.rng));
+            let owner = T::owner(config, &self.census, &Target::Key(key)).expect("it has owners");
+            let owner = self.index(&owner);
+            let verdict = self.route(owner, key, 1, &[], &[]).verdict;
+            assert!(matches!(verdict, Verdict::Deliver { .. }), "seed {}: {key:?}", self.seed);
+            loads[owner] += self.nodes.len() as f64 / keys as f64;
+        }
+        loads.sort_unstable_by(f64::total_cmp);
+        loads
+    }
+
     /// One iterative lookup: `alpha` of the nearest who were not asked in each round, until the `k` nearest answered.
     pub(crate) fn iterative(&mut self, config: &T::Config, k: usize, alpha: usize) -> Lookup {
         let (key, from) = (Key(bytes32(&mut self.rng)), self.random_node());
@@ -217,27 +232,6 @@ impl<T: Model> Ring<T> {
     fn named(&self, at: usize, key: Key, k: usize) -> Vec<usize> {
         self.route(at, key, k, &[], &[]).peers.iter().map(|guid| self.index(guid)).collect()
     }
-}
-
-/// Of peers with so many virtual nodes each, and of keys: the load of each peer against the mean, in order.
-pub(crate) fn loads(peers: usize, keys: usize, virtual_nodes: u32, seed: u64) -> Vec<f64> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let overlay = OverlayName::new("ideal", Admission::Open).expect("a good name").id();
-    let guids: Vec<Guid> = (0..peers).map(|_| Guid(bytes32(&mut rng))).collect();
-    let places = |(number, guid): (usize, &Guid)| {
-        let guid = *guid;
-        (0..virtual_nodes).map(move |index| (overlay.position(guid, index), number))
-    };
-    let mut ring: Vec<(Key, usize)> = guids.iter().enumerate().flat_map(places).collect();
-    ring.sort_unstable();
-    let mut loads = vec![0.0; peers];
-    for _ in 0..keys {
-        let key = Key(bytes32(&mut rng));
-        let owner = ring.partition_point(|(place, _)| *place < key) % ring.len();
-        loads[ring[owner].1] += peers as f64 / keys as f64;
-    }
-    loads.sort_unstable_by(f64::total_cmp);
-    loads
 }
 
 fn bytes32(rng: &mut ChaCha8Rng) -> [u8; 32] {

@@ -17,38 +17,48 @@
 //! - Whoever gets a nearer predecessor tells the old one [`Message::Between`], so that the ring closes in a few
 //!   round trips and not in a period for every node of a crowd that joined at once.
 //! - A node that leaves tells both sides [`Message::Leaving`].
+//!
+//! A peer may stand at several places, as so many virtual nodes (SIGCOMM 2001, §6.1; the places are hashes of the
+//! peer's Guid and an index, as in CFS, SOSP 2001, §5.2): it then owns several small arcs and not one that may be large
+//! or small. Each virtual node keeps tables of its own and takes part in the protocol as any other. What goes through a
+//! peer goes on from that of its virtual nodes which stands nearest before the key (`way`), and virtual nodes of one
+//! peer speak to each other without a wire (`together`).
 
 mod last_hop;
 mod model;
+mod name;
 mod protocol;
 mod table;
+mod together;
+mod virtual_node;
+mod way;
 
-use core::iter;
 use core::time::Duration;
 
-use bytes::Bytes;
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::context::Context;
-use polymorph_core::topology::event::{Down, Event, Ticket};
-use polymorph_core::topology::question::{Hold, Neighbor, Powers, Query, Route, Target, Verdict};
-use polymorph_core::{Distance, Guid, Key, Time};
+use polymorph_core::topology::event::Event;
+use polymorph_core::topology::question::{Neighbor, Powers, Query, Route, Target};
+use polymorph_core::{Distance, Guid, Key};
 use serde::{Deserialize, Serialize};
 
+use super::links::Holds;
 use crate::setting::{Configure, Knob};
-use last_hop::LastHop;
-use table::{Peer, Table};
+pub use together::Stand;
+use virtual_node::VirtualNode;
 
-/// What nodes of a ring tell each other.
+/// What nodes of a ring tell each other. On the wire virtual nodes are named by their peers (`P` is a Guid), and the
+/// rest of their names travels beside the message.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Message {
+pub enum Message<P = Guid> {
     /// Who are your neighbors? A call.
     Ask,
     /// These are: the answer to [`Ask`](Self::Ask).
     State {
         /// The peer before.
-        predecessor: Option<Guid>,
+        predecessor: Option<P>,
         /// The peers after, nearest first.
-        successors: Vec<Guid>,
+        successors: Vec<P>,
     },
     /// I am on no ring: the other answer to [`Ask`](Self::Ask).
     Absent,
@@ -59,9 +69,9 @@ pub enum Message {
     /// I leave you, and these were my neighbors.
     Leaving {
         /// The peer before.
-        predecessor: Option<Guid>,
+        predecessor: Option<P>,
         /// The peers after, nearest first.
-        successors: Vec<Guid>,
+        successors: Vec<P>,
     },
     /// Are you there? A call.
     Ping,
@@ -69,9 +79,18 @@ pub enum Message {
     Pong,
 }
 
+/// When one of the virtual nodes is to do what.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Timer {
+    /// Which one.
+    pub index: u8,
+    /// What.
+    pub beat: Beat,
+}
+
 /// What is done again and again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub enum Timer {
+pub enum Beat {
     /// Compare notes with the successor.
     Stabilize,
     /// Look the fingers up.
@@ -102,47 +121,18 @@ pub struct Config {
     pub fingers: u32,
     /// Who may be a short cut.
     pub shortcut: Shortcut,
+    /// At how many places each peer stands. All peers of an overlay must have as many.
+    pub virtual_nodes: u8,
     /// How often a node stabilizes.
     pub stabilize: Duration,
     /// How often all fingers are looked up.
     pub fix_fingers: Duration,
 }
 
-/// One node's part of a ring.
+/// One peer's part of a ring: a virtual node or several.
 #[derive(Debug)]
 pub struct Chord {
-    config: Config,
-    table: Table,
-    stage: Stage,
-    seeds: Vec<Guid>,
-    /// How many seeds were tried since there was last somebody.
-    tries: u32,
-    /// Answers that are still to come, one of each kind.
-    awaited: Vec<(Ticket, Awaited)>,
-    /// When the predecessor last gave a sign of life.
-    heard: Time,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
-    Out,
-    Joining,
-    In,
-}
-
-/// What an answer is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Awaited {
-    /// The owner of this node's position: its successor to be.
-    Entry,
-    /// The state of the first successor.
-    Head,
-    /// The state of somebody who stands before it.
-    Closer,
-    /// A sign of life of the predecessor, whose place somebody else may want.
-    Predecessor(Option<Guid>),
-    /// The owner of a finger's start.
-    Finger(u32),
+    nodes: Vec<VirtualNode>,
 }
 
 impl Topology for Chord {
@@ -151,106 +141,45 @@ impl Topology for Chord {
     type Timer = Timer;
 
     fn powers(&self) -> Powers {
-        Powers { routes: true, degree: 2, ..Powers::default() }
+        Powers { routes: true, degree: 2 * self.nodes.len(), ..Powers::default() }
     }
 
     fn handle(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
-        match event {
-            Event::Join { seeds } => self.join(seeds, cx),
-            Event::Leave => self.leave(cx),
-            Event::Message { from, message, via, .. } => self.message(from, message, &via, cx),
-            Event::Reply { ticket, from, message, .. } => self.reply(ticket, from, message, cx),
-            Event::Failed { ticket, peer } => self.failed(ticket, peer, cx),
-            Event::Found { ticket, owner, .. } => self.found(ticket, owner, cx),
-            Event::Timer(Timer::Stabilize) => self.stabilize(cx),
-            Event::Timer(Timer::FixFingers) => self.fix_fingers(cx),
-            Event::Timer(Timer::Join) => self.try_seed(cx),
-            // A broken wire is no proof of death: whoever passes its successor over makes another the owner.
-            Event::PeerDown { peer, why: Down::Lost } if self.table.head().map(|head| head.guid) == Some(peer) => {
-                cx.want(peer, Hold::Required);
-                self.ask_head(cx);
-            }
-            Event::PeerDown { peer, why: Down::Left | Down::Lost } | Event::DialFailed { peer } => self.gone(peer, cx),
-            _ => {}
+        let before = (self.nodes.len() > 1).then(|| Holds::of(&self.neighbors()));
+        self.happened(event, cx);
+        if let Some(before) = before {
+            self.keep_together(cx);
+            before.become_of(&self.neighbors(), cx);
         }
     }
 
     fn periodic(&self, timer: &Timer) -> bool {
-        matches!(timer, Timer::Stabilize | Timer::FixFingers)
+        matches!(timer.beat, Beat::Stabilize | Beat::FixFingers)
     }
 
     fn neighbors(&self) -> Vec<Neighbor> {
-        self.table.neighbors()
+        let mut all: Vec<Neighbor> = self.nodes.iter().flat_map(|node| node.table.neighbors()).collect();
+        if self.nodes.len() > 1 {
+            all.sort_unstable();
+            all.dedup();
+        }
+        all
     }
 
     fn addresses(&self) -> Vec<Key> {
-        if self.stage == Stage::In { vec![self.table.mine()] } else { Vec::new() }
+        self.nodes.iter().filter(|node| node.is_in()).map(|node| node.table.mine()).collect()
     }
 
     fn route(&self, query: &Query<'_, Self>, route: &mut Route) {
-        if self.stage != Stage::In {
-            return;
-        }
         let &(Target::Key(key) | Target::Address(key)) = query.to;
-        let point = self.table.to(&key);
-        let allowed = |peer: &Guid| query.allows(peer);
-        let told = LastHop::read(query.state);
-        let predecessor = self.table.predecessor();
-        let before = predecessor.filter(|peer| point > Distance::ZERO && point <= peer.at);
-        if let Some(told) = &told
-            && let Some(before) = before.filter(|peer| allowed(&peer.guid) && !told.names(&peer.guid))
-        {
-            // Whoever sent this here does not know the peer before this one yet.
-            route.verdict = Verdict::Forward;
-            route.peers.push(before.guid);
-            route.state = Bytes::copy_from_slice(query.state);
-            return;
-        }
-        let mine = told.is_some() || point == Distance::ZERO || predecessor.is_some() && before.is_none();
-        match self.table.first(allowed).filter(|_| !mine) {
-            None => self.deliver(query, route),
-            Some(first) => self.forward(point, first, query, route),
-        }
+        self.find_way(&key, query, route);
     }
 
     fn distance(&self, to: &Target<Self>, peer: Guid) -> Distance {
         let &(Target::Key(key) | Target::Address(key)) = to;
-        self.table.place().position(peer).clockwise(&key)
-    }
-}
-
-impl Chord {
-    /// Where this node is.
-    #[cfg(feature = "symphony")]
-    pub(super) fn place(&self) -> polymorph_core::Place {
-        self.table.place()
-    }
-
-    /// The key is this node's, and its replicas are with those that follow.
-    fn deliver(&self, query: &Query<'_, Self>, route: &mut Route) {
-        route.verdict = Verdict::Deliver { rank: 0 };
-        let others = self.table.successors().iter().map(|peer| peer.guid).filter(|peer| query.allows(peer));
-        route.peers.extend(others.take(query.n.saturating_sub(1)));
-    }
-
-    /// The key is somebody else's: the owner's if this node knows it, otherwise somebody's on the way.
-    fn forward(&self, point: Distance, first: Peer, query: &Query<'_, Self>, route: &mut Route) {
-        route.verdict = Verdict::Forward;
-        let allowed = |peer: &Guid| query.allows(peer);
-        let owner = match self.config.shortcut {
-            _ if point <= first.at => Some(first),
-            Shortcut::Successors => self.table.successors_from(point).find(|peer| allowed(&peer.guid)),
-            Shortcut::None => None,
-        };
-        let Some(owner) = owner else {
-            let way = self.table.preceding(point, &allowed, self.config.shortcut);
-            return route.peers.extend(way.take(query.n.max(1)).map(|peer| peer.guid));
-        };
-        let after = self.table.successors_from(owner.at).map(|peer| peer.guid);
-        let after = after.filter(|peer| *peer != owner.guid && allowed(peer)).take(query.n.saturating_sub(1));
-        route.peers.extend(iter::once(owner.guid).chain(after));
-        let passed = self.table.successors_from(point).take_while(|peer| peer.at < owner.at).map(|peer| peer.guid);
-        route.state = LastHop::write(passed.chain(route.peers.iter().copied()));
+        let overlay = self.place().overlay;
+        let far = |node: &VirtualNode| overlay.position(peer, node.index.into()).clockwise(&key);
+        self.nodes.iter().map(far).min().unwrap_or(Distance::MAX)
     }
 }
 
@@ -270,6 +199,13 @@ impl Configure for Config {
                 &SHORTCUTS,
                 |config| &mut config.shortcut,
             ),
+            Knob::number(
+                "virtual_nodes",
+                "1",
+                "at how many places each peer stands; the same for all peers",
+                1..=MAX_VIRTUAL_NODES,
+                |config| &mut config.virtual_nodes,
+            ),
             Knob::seconds("stabilize", "20", "seconds between two rounds of stabilizing", |config| {
                 &mut config.stabilize
             }),
@@ -288,6 +224,7 @@ impl Default for Config {
             successors: 16,
             fingers: 256,
             shortcut: Shortcut::None,
+            virtual_nodes: 1,
             // OverSim's defaults for Chord. SIGCOMM 2001 §6.4 takes 30 s for both.
             stabilize: Duration::from_secs(20),
             fix_fingers: Duration::from_secs(120),
@@ -298,6 +235,10 @@ impl Default for Config {
 /// How many successors may be asked for. Each stabilization carries the list, so more would be paid for all the
 /// time; with 64 the ring survives the simultaneous loss of half of a million peers.
 const MAX_SUCCESSORS: usize = 64;
+
+/// How many virtual nodes a peer may have: beyond a few times log2 N the load becomes little more even (SIGCOMM 2001,
+/// figure 9), while what is kept and sent to keep it grows with each.
+const MAX_VIRTUAL_NODES: u8 = 100;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use polymorph_core::topology::event::{Event, Ticket, Via};
 use polymorph_core::topology::model::{Census, Model};
 use polymorph_core::topology::question::{Lane, Query, Route, Target};
 use polymorph_core::{Guid, Key};
-use polymorph_topologies::ring::{one_hop, pastry, symphony, tapestry};
+use polymorph_topologies::ring::{chord, one_hop, pastry, symphony, tapestry};
 
 use crate::paper::*;
 
@@ -33,6 +33,43 @@ fn peers<T: Topology>(node: &T) -> Vec<Guid> {
 
 fn crowd() -> Vec<Guid> {
     (1000..3000).map(guid).collect()
+}
+
+#[test]
+fn chord_refuses_virtual_nodes_that_nobody_has() {
+    let config = chord::Config { virtual_nodes: 3, ..chord::Config::default() };
+    let mut paper = Paper::new(guid(0));
+    let mut node = chord::Chord::new(&config, paper.place);
+    assert!(node.ideal(&config, &Census::new(paper.place.overlay, (0..40).map(guid).collect())));
+    let before = node.stands();
+    let mut say = |node: &mut chord::Chord, message, payload: &[u8]| {
+        let (payload, via) = (Bytes::copy_from_slice(payload), Via::Direct);
+        let done = paper.tell(node, Event::Message { from: guid(70), message, payload, via });
+        done.iter().any(|action| matches!(action, Action::Blame { peer, .. } if *peer == guid(70)))
+    };
+    let leaving = || chord::Message::Leaving { predecessor: Some(guid(71)), successors: vec![guid(72)] };
+    for forged in [&[][..], &[0], &[0, 3], &[3, 0], &[255, 255], &[0, 0, 0]] {
+        assert!(say(&mut node, chord::Message::Notify, forged), "{forged:?}");
+    }
+    for forged in [&[][..], &[0, 0], &[0, 0, 0], &[0, 0, 0, 3], &[0, 0, 0, 0, 0]] {
+        assert!(say(&mut node, leaving(), forged), "{forged:?}");
+    }
+    assert_eq!(node.stands(), before);
+    // In good form: it may say where it stands, which is where its Guid and index hash to, and nowhere else.
+    for index in 0..3 {
+        assert!(!say(&mut node, chord::Message::Notify, &[index, 0]));
+    }
+    let overlay = paper.place.overlay;
+    for (now, old) in node.stands().into_iter().zip(before) {
+        let place = |(guid, index): (Guid, u8)| overlay.position(guid, index.into());
+        let (was, is) = (old.predecessor.map(place), now.predecessor.map(place));
+        assert!(was == is || is.is_some_and(|is| is.between(&was.expect("it had one"), &now.at)));
+    }
+    // With one virtual node each nobody speaks of several.
+    let (mut node, mut paper) = member::<chord::Chord>();
+    let (message, payload, via) = (chord::Message::Notify, Bytes::from_static(&[0, 0]), Via::Direct);
+    let done = paper.tell(&mut node, Event::Message { from: guid(70), message, payload, via });
+    assert!(matches!(done[..], [Action::Blame { .. }]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Chord in virtual time, on the real engine: joining, crashing, leaving, and Zave's invariants all the while.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use polymorph_core::engine::Outcome;
@@ -8,19 +8,25 @@ use polymorph_core::topology::model::{Census, Model};
 use polymorph_core::topology::question::Role;
 use polymorph_core::{Guid, Key};
 use polymorph_sim::{Options, Peer, Terms, World};
-use polymorph_topologies::ring::chord::{Chord, Config};
+use polymorph_topologies::ring::chord::{Chord, Config, Stand};
 
 use crate::support::*;
 
+/// Everybody's virtual nodes that are on the ring.
+fn stands(world: &World<Chord>) -> BTreeMap<(Guid, u8), Stand> {
+    let of =
+        |peer: Peer| world.topology(peer).map(Chord::stands).unwrap_or_default().into_iter().map(move |s| (peer, s));
+    let all = world.peers().flat_map(of);
+    all.map(|(peer, stand)| ((world.guid(peer), stand.index), stand)).collect()
+}
+
 /// Zave's invariants (2017, §4): from every member, following first live successors, one comes to one and the same
-/// ring, and that ring is in the order of positions.
+/// ring, and that ring is in the order of positions. A member is a virtual node.
 fn check_invariants(world: &World<Chord>) {
-    let members: Vec<Peer> = world.peers().filter(|&peer| is_member(world, peer)).collect();
-    let best = |&peer: &Peer| {
-        let list = with_role(world, peer, Role::Successor);
-        list.iter().filter_map(|guid| members.binary_search(&world.peer(guid)?).ok()).next()
-    };
-    let next: Vec<usize> = members.iter().enumerate().map(|(at, peer)| best(peer).unwrap_or(at)).collect();
+    let stands = stands(world);
+    let members: Vec<&(Guid, u8)> = stands.keys().collect();
+    let best = |stand: &Stand| stand.successors.iter().find_map(|name| members.binary_search(&name).ok());
+    let next: Vec<usize> = stands.values().enumerate().map(|(at, stand)| best(stand).unwrap_or(at)).collect();
     let mut rings = BTreeSet::new();
     for start in 0..members.len() {
         // After as many steps as there are members one is on a ring: ConnectedAppendages.
@@ -34,11 +40,31 @@ fn check_invariants(world: &World<Chord>) {
         rings.insert(ring);
     }
     assert_eq!(rings.len(), 1, "AtLeastOneRing and AtMostOneRing: {} rings among {}", rings.len(), members.len());
-    let position = |at: usize| Terms::default().name.id().position(world.guid(members[at]), 0);
+    let position = |at: usize| stands[members[at]].at;
     for ring in rings {
         let turns = (0..ring.len()).filter(|&at| position(ring[at]) > position(ring[(at + 1) % ring.len()])).count();
         assert!(turns <= 1, "OrderedRing: the ring of {} goes round {turns} times", ring.len());
     }
+}
+
+/// How many virtual nodes there should be and are not, or have others beside them than they should.
+fn count_amiss(world: &World<Chord>, config: &Config) -> usize {
+    let stands = stands(world);
+    let overlay = Terms::default().name.id();
+    let names = world.peers().map(|peer| world.guid(peer));
+    let names = names.flat_map(|guid| (0..config.virtual_nodes).map(move |index| (guid, index)));
+    let mut ring: Vec<(Key, (Guid, u8))> =
+        names.map(|(guid, index)| (overlay.position(guid, index.into()), (guid, index))).collect();
+    ring.sort_unstable();
+    let right = |at: usize| {
+        let around = |step: usize| ring[(at + step) % ring.len()].1;
+        let successors: Vec<_> = (1..=config.successors.min(ring.len() - 1)).map(around).collect();
+        let predecessor = Some(around(ring.len() - 1)).filter(|_| ring.len() > 1);
+        stands
+            .get(&ring[at].1)
+            .is_some_and(|s| s.at == ring[at].0 && s.successors == successors && s.predecessor == predecessor)
+    };
+    (0..ring.len()).filter(|&at| !right(at)).count()
 }
 
 /// The ring as it should be: everybody's successors, and its predecessor.
@@ -78,18 +104,14 @@ fn sixty_four_join_one_by_one_and_stand_in_a_ring_after_each() {
     assert_eq!(count_wrong(&world, &config), 0);
 }
 
-#[test]
-fn zaves_invariants_hold_after_every_event() {
-    // Her proof asks for a base of r + 1 members who stay; here r is 3, and everybody else comes, crashes and leaves.
-    let config = Config { successors: 3, stabilize: Duration::from_secs(5), ..Config::default() };
-    let mut world = world::<Chord>(12);
-    let base = world.ideal(&Terms::default(), &config, 4).expect("it knows its ideal tables");
-    let mut others: Vec<Peer> = Vec::new();
-    let mut events = 0;
-    for round in 0..120_usize {
+/// Peers come, crash and leave around a base who stay; how many events happened, after each of which the invariants held.
+fn come_and_go(world: &mut World<Chord>, config: &Config, base: usize, rounds: usize) -> usize {
+    let base = world.ideal(&Terms::default(), config, base).expect("it knows its ideal tables");
+    let (mut others, mut events): (Vec<Peer>, usize) = (Vec::new(), 0);
+    for round in 0..rounds {
         if others.len() < 12 && round % 3 != 2 {
-            let newcomer = add(&mut world, &config);
-            world.join(newcomer, &[base[round % 4]]);
+            let newcomer = add(world, config);
+            world.join(newcomer, &[base[round % base.len()]]);
             others.push(newcomer);
         } else {
             let gone = others.swap_remove(round * 7 % others.len());
@@ -102,7 +124,60 @@ fn zaves_invariants_hold_after_every_event() {
         });
     }
     println!("after each of {events} events");
-    assert!(events > 10_000);
+    events
+}
+
+#[test]
+fn zaves_invariants_hold_after_every_event() {
+    // Her proof asks for a base of r + 1 members who stay; here r is 3, and everybody else comes, crashes and leaves.
+    let config = Config { successors: 3, stabilize: Duration::from_secs(5), ..Config::default() };
+    assert!(come_and_go(&mut world::<Chord>(12), &config, 4, 120) > 10_000);
+}
+
+#[test]
+fn zaves_invariants_hold_for_virtual_nodes_too() {
+    // A peer that crashes takes three places of the ring at once.
+    let config = Config { successors: 6, virtual_nodes: 3, stabilize: Duration::from_secs(5), ..Config::default() };
+    assert!(come_and_go(&mut world::<Chord>(13), &config, 7, 40) > 10_000);
+}
+
+#[test]
+fn virtual_nodes_all_find_their_places_and_every_key_has_one_owner() {
+    let (config, mut world) = (Config { virtual_nodes: 4, ..Config::default() }, world::<Chord>(14));
+    for number in 0..48 {
+        let peer = join_next(&mut world, &config, number);
+        world.run_for(Duration::from_secs(3));
+        let count = world.topology(peer).map(|node| node.stands().len());
+        assert_eq!(count, Some(4), "{peer:?} is not in with all of its virtual nodes");
+        check_invariants(&world);
+    }
+    world.run_for(Duration::from_secs(20 * 17));
+    assert_eq!(count_amiss(&world, &config), 0);
+    let lookups = assert_all_right(&mut world, &config, 1000);
+    assert!(lookups.hops.expect("some ended").mean < 4.0);
+    for peer in (0..48).step_by(5).map(Peer) {
+        if peer.index() % 2 == 0 { world.crash(peer) } else { world.leave(peer) }
+    }
+    world.run_for(Duration::from_secs(Chord::claims(&config, 40).quiet));
+    check_invariants(&world);
+    assert_all_right(&mut world, &config, 500);
+    world.run_for(Duration::from_secs(20 * 17));
+    assert_eq!(count_amiss(&world, &config), 0);
+}
+
+#[test]
+fn a_peer_that_lost_everybody_brings_all_its_virtual_nodes_back() {
+    let (config, mut world) = (Config { virtual_nodes: 3, ..Config::default() }, world::<Chord>(15));
+    grow(&mut world, &config, 3, Duration::from_secs(5));
+    world.run_for(Duration::from_secs(200));
+    assert_eq!(count_amiss(&world, &config), 0);
+    world.partition(&[Peer(2)]);
+    world.run_for(Duration::from_secs(90));
+    assert_eq!(world.topology(Peer(2)).map(|node| node.stands().len()), Some(1), "it waits with one for its seeds");
+    world.heal();
+    world.run_for(Duration::from_secs(300));
+    assert_eq!(count_amiss(&world, &config), 0);
+    assert_all_right(&mut world, &config, 200);
 }
 
 #[test]

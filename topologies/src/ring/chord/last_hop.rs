@@ -6,7 +6,8 @@
 //! as the receiver's alternatives are in the list too: an alternative is asked only when those before it failed.
 
 use bytes::Bytes;
-use polymorph_core::Guid;
+
+use super::name::Name;
 
 /// How many bytes of a Guid are enough to tell a few neighbors apart. A mistake costs one wrong owner.
 const PREFIX: usize = 4;
@@ -21,13 +22,28 @@ impl<'a> LastHop<'a> {
         (!state.is_empty()).then_some(Self(state))
     }
 
-    /// Whether a peer was passed over.
-    pub(super) fn names(&self, peer: &Guid) -> bool {
-        self.0.chunks_exact(PREFIX).any(|prefix| peer.0.starts_with(prefix))
+    /// Whether a virtual node was passed over.
+    pub(super) fn names(&self, name: &Name) -> bool {
+        self.0.chunks_exact(PREFIX).any(|prefix| *prefix == short(name))
+    }
+}
+
+/// What to say at a last hop: who is passed over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Passed(Vec<u8>);
+
+impl Passed {
+    pub(super) fn push(&mut self, name: &Name) {
+        self.0.extend(short(name));
     }
 
-    /// The state for a hop that passes over these.
-    pub(super) fn write(peers: impl Iterator<Item = Guid>) -> Bytes {
-        peers.flat_map(|peer| peer.0.into_iter().take(PREFIX)).collect()
+    pub(super) fn finish(self) -> Bytes {
+        self.0.into()
     }
+}
+
+/// A few bytes for a name: those of the Guid, the index mixed into the last one.
+fn short(name: &Name) -> [u8; PREFIX] {
+    let [a, b, c, d, ..] = name.guid.0;
+    [a, b, c, d ^ name.index]
 }

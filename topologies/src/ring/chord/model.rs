@@ -1,33 +1,29 @@
 //! Chord as the simulator sees it from above.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use polymorph_core::overlay::Place;
 use polymorph_core::topology::model::{Census, Claims, Model};
 use polymorph_core::topology::question::Target;
-use polymorph_core::{Guid, Key, Time};
+use polymorph_core::{Guid, Key};
 
+use super::name::Name;
 use super::protocol::MAX_SEEDS;
-use super::table::{Peer, Table};
-use super::{Chord, Config, Stage};
+use super::table::Peer;
+use super::virtual_node::{Stage, VirtualNode};
+use super::{Chord, Config};
 
 impl Model for Chord {
     type Config = Config;
 
     fn new(config: &Config, place: Place) -> Self {
-        Self {
-            config: *config,
-            table: Table::new(place, config.successors, config.fingers),
-            stage: Stage::Out,
-            seeds: Vec::new(),
-            tries: 0,
-            awaited: Vec::new(),
-            heard: Time::ZERO,
-        }
+        Self { nodes: (0..config.virtual_nodes.max(1)).map(|index| VirtualNode::new(config, place, index)).collect() }
     }
 
     fn claims(config: &Config, peers: usize) -> Claims {
-        let bits = f64::from(usize::BITS - peers.leading_zeros());
+        let each = usize::from(config.virtual_nodes);
+        let bits = f64::from(usize::BITS - (peers * each).leading_zeros());
         let per_minute = |period: Duration| 60.0 / period.as_secs_f64();
         Claims {
             agreement: true,
@@ -35,12 +31,15 @@ impl Model for Chord {
             // to a distance that holds one peer (SIGCOMM 2001, theorem 2); one hop more to the owner.
             hops: Some(2 * bits as usize + 1),
             closer: true,
-            degree: Some(2),
+            degree: Some(2 * each),
             // The tables, the seeds, and one answer awaited of each of five kinds.
-            entries: Some(1 + config.successors + config.fingers as usize + MAX_SEEDS + 5),
+            entries: Some(each * (1 + config.successors + config.fingers as usize + 5) + MAX_SEEDS),
             // The successor answers and is told; each finger, as many as there are powers of two between two peers, is
             // a lookup of half as many hops there and back, some over wires that must be made.
-            idle: Some(per_minute(config.stabilize) * 3.0 + per_minute(config.fix_fingers) * bits * (bits + 2.0) / 2.0),
+            idle: Some(
+                each as f64
+                    * (per_minute(config.stabilize) * 3.0 + per_minute(config.fix_fingers) * bits * (bits + 2.0) / 2.0),
+            ),
             heals: true,
             // Two rings that forgot each other stay two, as in the papers.
             merges: Some(10),
@@ -51,35 +50,94 @@ impl Model for Chord {
         }
     }
 
-    fn owner(_: &Config, all: &Census, to: &Target<Self>) -> Option<Guid> {
+    fn owner(config: &Config, all: &Census, to: &Target<Self>) -> Option<Guid> {
         let &(Target::Key(key) | Target::Address(key)) = to;
-        all.ring.get(all.successor(&key)).map(|(_, peer)| *peer)
+        let ring = Ring::of(config, all)?;
+        (ring.len() > 0).then(|| ring.get(ring.successor(&key)).1.guid)
     }
 
     fn entries(&self) -> usize {
-        self.table.neighbors().len() + self.seeds.len() + self.awaited.len()
+        let entries = |node: &VirtualNode| node.table.neighbors().len() + node.seeds.len() + node.awaited.len();
+        self.nodes.iter().map(entries).sum()
     }
 
-    fn ideal(&mut self, _: &Config, all: &Census) -> bool {
+    fn ideal(&mut self, config: &Config, all: &Census) -> bool {
+        let Some(ring) = Ring::of(config, all) else { return false };
+        self.nodes.iter_mut().all(|node| node.stand_in(&ring))
+    }
+}
+
+impl VirtualNode {
+    /// Takes its place in a ring, with tables as they would be.
+    fn stand_in(&mut self, ring: &Ring<'_>) -> bool {
         let mine = self.table.mine();
-        let index = all.successor(&mine);
-        let peer = |&(key, guid): &(Key, Guid)| Peer { at: mine.clockwise(&key), guid };
-        let around = all.ring[index..].iter().chain(&all.ring[..index]);
-        if all.ring.get(index).is_none_or(|(key, _)| *key != mine) {
+        let index = ring.successor(&mine);
+        let peer = |at: usize| {
+            let (key, name) = ring.get(at % ring.len());
+            Peer { at: mine.clockwise(&key), name }
+        };
+        if ring.len() == 0 || ring.get(index).0 != mine {
             return false;
         }
         self.table.clear();
-        self.table.adopt(around.skip(1).take(self.config.successors).map(peer).collect());
-        if all.ring.len() > 1 {
-            let before = index.checked_sub(1).unwrap_or(all.ring.len() - 1);
-            self.table.set_predecessor(all.ring.get(before).map(peer));
+        let others = ring.len() - 1;
+        self.table.adopt((1..=self.config.successors.min(others)).map(|step| peer(index + step)).collect());
+        if others > 0 {
+            self.table.set_predecessor(Some(peer(index + others)));
         }
         let mut from = 0;
         while let Some(exponent) = self.table.exponent_from(from) {
-            let start = all.successor(&mine.plus_power(exponent));
-            from = self.table.set_finger(exponent, peer(&all.ring[start]));
+            let start = ring.successor(&mine.plus_power(exponent));
+            from = self.table.set_finger(exponent, peer(start));
         }
         self.stage = Stage::In;
         true
+    }
+}
+
+/// All virtual nodes there are, in the order of their places.
+enum Ring<'a> {
+    /// As many as peers.
+    Peers(&'a Census),
+    /// Several of each peer: worked out once for a census.
+    Several(Arc<Vec<(Key, Name)>>),
+}
+
+impl<'a> Ring<'a> {
+    fn of(config: &Config, all: &'a Census) -> Option<Self> {
+        if config.virtual_nodes == 1 {
+            return Some(Self::Peers(all));
+        }
+        let several = all.plan(|all| {
+            let indices = || 0..config.virtual_nodes;
+            let names = all.guids.iter().flat_map(|&guid| indices().map(move |index| Name { guid, index }));
+            let mut ring: Vec<_> =
+                names.map(|name| (all.overlay.position(name.guid, name.index.into()), name)).collect();
+            ring.sort_unstable();
+            ring
+        })?;
+        (several.len() == all.guids.len() * usize::from(config.virtual_nodes)).then_some(Self::Several(several))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Peers(all) => all.ring.len(),
+            Self::Several(ring) => ring.len(),
+        }
+    }
+
+    fn get(&self, at: usize) -> (Key, Name) {
+        match self {
+            Self::Peers(all) => (all.ring[at].0, Name { guid: all.ring[at].1, index: 0 }),
+            Self::Several(ring) => ring[at],
+        }
+    }
+
+    /// The first at or clockwise after a key.
+    fn successor(&self, key: &Key) -> usize {
+        match self {
+            Self::Peers(all) => all.successor(key),
+            Self::Several(ring) => ring.partition_point(|(place, _)| place < key) % ring.len().max(1),
+        }
     }
 }

@@ -2,74 +2,95 @@
 
 use polymorph_core::Guid;
 use polymorph_core::topology::context::Context;
-use polymorph_core::topology::event::{Change, Ticket, Via};
+use polymorph_core::topology::event::{Change, Ticket};
 use polymorph_core::topology::question::Target;
 
-use super::super::links::Holds;
-use super::table::Table;
-use super::{Awaited, Chord, Message, Stage, Timer};
+use super::name::{Letter, Name};
+use super::table::{Peer, Table};
+use super::virtual_node::{Awaited, Back, Stage, VirtualNode};
+use super::{Beat, Chord, Message, Timer};
 
-impl Chord {
+impl VirtualNode {
     // Coming.
 
-    /// The first node is its own ring. Everybody else looks its place up through a seed. A node that already has
-    /// its place only takes up the work.
-    pub(super) fn join(&mut self, seeds: Vec<Guid>, cx: &mut Context<'_, Self>) {
-        self.seeds = seeds.into_iter().filter(|seed| *seed != cx.me()).take(MAX_SEEDS).collect();
-        if self.stage == Stage::Out && !self.seeds.is_empty() {
-            self.stage = Stage::Joining;
-            return self.try_seed(cx);
-        }
-        Holds::of(&self.table.neighbors()).want(cx);
-        self.enter(cx);
+    /// Begins to look for a way in: through seeds, or following the others of this peer.
+    pub(super) fn begin(&mut self, stage: Stage, cx: &mut Context<'_, Chord>) {
+        self.stage = stage;
+        self.try_to_join(cx);
     }
 
     /// Looks for a way in, again and again until there is one, ever more slowly.
-    pub(super) fn try_seed(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn try_to_join(&mut self, cx: &mut Context<'_, Chord>) {
         let alone = self.table.head().is_none();
-        if self.stage == Stage::Out || !alone || self.seeds.is_empty() {
+        let through_seed = self.stage != Stage::Following;
+        if self.stage == Stage::Out || !alone || through_seed && self.seeds.is_empty() {
             return;
         }
-        let seed = self.seeds[self.tries as usize % self.seeds.len()];
+        let place = Target::Key(self.table.mine());
+        let ticket = if through_seed {
+            let seed = self.seeds[self.tries as usize % self.seeds.len()];
+            cx.lookup_via(seed, place, 1)
+        } else {
+            cx.lookup(place, 1)
+        };
         self.tries += 1;
-        let ticket = cx.lookup_via(seed, Target::Key(self.table.mine()), 1);
         self.expect(ticket, Awaited::Entry);
         let wait = cx.jitter(RETRY * 2u32.pow(self.tries.min(MAX_DOUBLINGS)), 0.3);
-        cx.set(Timer::Join, wait);
+        self.set(Beat::Join, wait, cx);
     }
 
     /// This node is on the ring.
-    fn enter(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn enter(&mut self, cx: &mut Context<'_, Chord>) {
         self.stage = Stage::In;
         cx.change(Change::Range);
         // Nodes that came at the same moment do not work at the same moment.
         let (stabilize, fix) = (cx.jitter(self.config.stabilize / 2, 1.0), cx.jitter(self.config.fix_fingers / 2, 1.0));
-        cx.set(Timer::Stabilize, stabilize);
-        cx.set(Timer::FixFingers, fix);
+        self.set(Beat::Stabilize, stabilize, cx);
+        self.set(Beat::FixFingers, fix, cx);
+    }
+
+    fn set(&self, beat: Beat, after: core::time::Duration, cx: &mut Context<'_, Chord>) {
+        cx.set(Timer { index: self.index, beat }, after);
+    }
+
+    /// Somebody of this peer's lost everybody, and so will come in again from the start.
+    pub(super) fn try_again_soon(&mut self, cx: &mut Context<'_, Chord>) {
+        self.tries = 0;
+        self.set(Beat::Join, RETRY, cx);
     }
 
     // Going.
 
-    pub(super) fn leave(&mut self, cx: &mut Context<'_, Self>) {
-        let predecessor = self.table.predecessor().map(|peer| peer.guid);
-        let head = self.table.head().map(|peer| peer.guid);
-        for side in predecessor.into_iter().chain(head.filter(|head| Some(*head) != predecessor)) {
-            let successors = self.table.successors().iter().map(|peer| peer.guid).collect();
-            // Whoever cannot be told now finds out by itself.
-            let _ = cx.send(side, Message::Leaving { predecessor, successors });
+    /// Leaves its neighbors to each other. `predecessor` is the first one before it who stays.
+    pub(super) fn leave(&mut self, predecessor: Option<Name>, cx: &mut Context<'_, Chord>) {
+        let me = cx.me();
+        let before = self.table.predecessor().map(|peer| peer.name);
+        let head = self.table.head().map(|peer| peer.name);
+        let sides = before.into_iter().chain(head.filter(|head| Some(*head) != before));
+        for side in sides.filter(|side| side.guid != me) {
+            let successors = self.table.successors().iter().map(|peer| peer.name).filter(|name| name.guid != me);
+            let successors = successors.collect();
+            self.say(side, Message::Leaving { predecessor, successors }, cx);
         }
+        self.stop(cx);
+    }
+
+    /// Forgets everything and does nothing more.
+    pub(super) fn stop(&mut self, cx: &mut Context<'_, Chord>) {
         self.stage = Stage::Out;
         self.awaited.clear();
         self.edit(cx, Table::clear);
-        [Timer::Stabilize, Timer::FixFingers, Timer::Join].into_iter().for_each(|timer| cx.cancel(timer));
+        for beat in [Beat::Stabilize, Beat::FixFingers, Beat::Join] {
+            cx.cancel(Timer { index: self.index, beat });
+        }
     }
 
     /// A neighbor leaves and says who its neighbors were: they are this node's now.
-    fn left(&mut self, from: Guid, predecessor: Option<Guid>, successors: &[Guid], cx: &mut Context<'_, Self>) {
+    fn left(&mut self, from: Name, predecessor: Option<Name>, successors: &[Name], cx: &mut Context<'_, Chord>) {
         let (head, before) = (self.table.head(), self.table.predecessor());
-        let me = cx.me();
-        self.gone(from, cx);
-        if let Some(before) = before.filter(|before| before.guid == from)
+        let me = self.name();
+        self.dropped(from, cx);
+        if let Some(before) = before.filter(|before| before.name == from)
             && let Some(peer) = predecessor.filter(|peer| *peer != me && *peer != from)
         {
             let peer = self.table.peer(peer);
@@ -78,12 +99,12 @@ impl Chord {
                 self.edit(cx, |table| table.set_predecessor(Some(peer)));
             }
         }
-        if let Some(head) = head.filter(|head| head.guid == from)
+        if let Some(head) = head.filter(|head| head.name == from)
             && let Some((&next, rest)) = successors.split_first().filter(|(next, _)| **next != me)
         {
             let next = self.table.peer(next);
             if next.at > head.at && self.table.head().is_none_or(|present| next.at <= present.at) {
-                self.adopt(next.guid, rest, cx);
+                self.adopt(next.name, rest, cx);
                 self.ask_head(cx);
             }
         }
@@ -92,40 +113,37 @@ impl Chord {
     // Keeping one's place.
 
     /// Zave's StabilizeFromSuccessor begins, and the predecessor is checked if it has been silent.
-    pub(super) fn stabilize(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn stabilize(&mut self, cx: &mut Context<'_, Chord>) {
         let wait = cx.jitter(self.config.stabilize, 0.2);
-        cx.set(Timer::Stabilize, wait);
+        self.set(Beat::Stabilize, wait, cx);
         self.ask_head(cx);
         let silent = cx.now().since(self.heard) > 2 * self.config.stabilize;
         if let Some(predecessor) = self.table.predecessor().filter(|_| silent) {
-            let ticket = cx.call(predecessor.guid, Message::Ping);
-            self.expect(ticket, Awaited::Predecessor(None));
+            self.ask(predecessor.name, Message::Ping, Awaited::Predecessor(None), cx);
         }
     }
 
-    pub(super) fn ask_head(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn ask_head(&mut self, cx: &mut Context<'_, Chord>) {
         if let Some(head) = self.table.head().filter(|_| self.stage == Stage::In) {
-            let ticket = cx.call(head.guid, Message::Ask);
-            self.expect(ticket, Awaited::Head);
+            self.ask(head.name, Message::Ask, Awaited::Head, cx);
         }
     }
 
-    fn ask_closer(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
-        let ticket = cx.call(peer, Message::Ask);
-        self.expect(ticket, Awaited::Closer);
+    fn ask_closer(&mut self, peer: Name, cx: &mut Context<'_, Chord>) {
+        self.ask(peer, Message::Ask, Awaited::Closer, cx);
     }
 
     /// The first successor, or somebody who stands before it, answered: its list is taken over as a whole, with
     /// itself before it. If it knows somebody nearer to this node, that one is asked next.
-    fn settle(&mut self, from: Guid, predecessor: Option<Guid>, successors: &[Guid], cx: &mut Context<'_, Self>) {
-        let (me, head) = (cx.me(), self.table.peer(from));
+    fn settle(&mut self, from: Name, predecessor: Option<Name>, successors: &[Name], cx: &mut Context<'_, Chord>) {
+        let (me, head) = (self.name(), self.table.peer(from));
         if !self.table.is_closer(&head) && self.table.head() != Some(head) {
             return;
         }
         self.adopt(from, successors, cx);
         let before = predecessor.filter(|peer| *peer != me).map(|peer| self.table.peer(peer));
         let nearer = before.filter(|before| self.table.is_closer(before));
-        if self.stage == Stage::Joining {
+        if !self.is_in() {
             // Whoever stood alone is on both sides of a newcomer.
             let before = if successors.is_empty() { Some(head) } else { before.filter(|_| nearer.is_none()) };
             self.edit(cx, |table| table.set_predecessor(before));
@@ -134,13 +152,13 @@ impl Chord {
             self.fix_fingers(cx);
         }
         match nearer {
-            Some(nearer) => self.ask_closer(nearer.guid, cx),
-            None if predecessor != Some(me) => drop(cx.send(from, Message::Notify)),
+            Some(nearer) => self.ask_closer(nearer.name, cx),
+            None if predecessor != Some(me) => self.say(from, Message::Notify, cx),
             None => {}
         }
     }
 
-    fn adopt(&mut self, head: Guid, rest: &[Guid], cx: &mut Context<'_, Self>) {
+    fn adopt(&mut self, head: Name, rest: &[Name], cx: &mut Context<'_, Chord>) {
         let list = self.table.list(self.table.peer(head), rest);
         if list != self.table.successors() {
             self.edit(cx, |table| table.adopt(list));
@@ -149,36 +167,41 @@ impl Chord {
 
     /// Zave's Rectify: whoever notifies becomes the predecessor if it stands nearer than the old one, or if the old
     /// one does not answer.
-    fn rectify(&mut self, from: Guid, cx: &mut Context<'_, Self>) {
+    fn rectify(&mut self, from: Name, cx: &mut Context<'_, Chord>) {
         let peer = self.table.peer(from);
-        let old = self.table.predecessor().filter(|old| old.guid != from);
+        let old = self.table.predecessor().filter(|old| old.name != from);
         if self.table.is_later(&peer) {
             self.heard = cx.now();
             self.edit(cx, |table| table.set_predecessor(Some(peer)));
             if let Some(old) = old {
-                let _ = cx.send(old.guid, Message::Between);
+                self.say(old.name, Message::Between, cx);
             }
         } else if let Some(old) = old {
-            let ticket = cx.call(old.guid, Message::Ping);
-            self.expect(ticket, Awaited::Predecessor(Some(from)));
+            self.ask(old.name, Message::Ping, Awaited::Predecessor(Some(from)), cx);
         }
         if self.table.head().is_none() {
             self.ask_closer(from, cx);
         }
     }
 
-    /// Somebody does not answer, or left.
-    pub(super) fn gone(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
-        if self.stage == Stage::Out || !self.table.knows(&peer) {
+    /// A peer does not answer, or left.
+    pub(super) fn gone(&mut self, peer: Guid, cx: &mut Context<'_, Chord>) {
+        self.forget(|other| other.guid() == peer, cx);
+    }
+
+    /// A virtual node is no longer where it was; its peer may well be.
+    fn dropped(&mut self, name: Name, cx: &mut Context<'_, Chord>) {
+        self.forget(|other| other.name == name, cx);
+    }
+
+    fn forget(&mut self, who: impl Fn(&Peer) -> bool, cx: &mut Context<'_, Chord>) {
+        if self.stage == Stage::Out || !self.table.knows(&who) {
             return;
         }
         let head = self.table.head();
-        self.edit(cx, |table| table.remove(&peer));
+        self.edit(cx, |table| table.remove(who));
         match self.table.head() {
-            None => {
-                self.tries = 0;
-                cx.set(Timer::Join, RETRY);
-            }
+            None => self.try_again_soon(cx),
             new if new != head => self.ask_head(cx),
             _ => {}
         }
@@ -187,13 +210,13 @@ impl Chord {
     // Fingers.
 
     /// Looks all fingers up, one after the other.
-    pub(super) fn fix_fingers(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn fix_fingers(&mut self, cx: &mut Context<'_, Chord>) {
         let wait = cx.jitter(self.config.fix_fingers, 0.2);
-        cx.set(Timer::FixFingers, wait);
+        self.set(Beat::FixFingers, wait, cx);
         self.fix_finger(0, cx);
     }
 
-    fn fix_finger(&mut self, from: u32, cx: &mut Context<'_, Self>) {
+    fn fix_finger(&mut self, from: u32, cx: &mut Context<'_, Chord>) {
         if let Some(exponent) = self.table.exponent_from(from).filter(|_| self.stage == Stage::In) {
             let ticket = cx.lookup(Target::Key(self.table.mine().plus_power(exponent)), 1);
             self.expect(ticket, Awaited::Finger(exponent));
@@ -202,68 +225,77 @@ impl Chord {
 
     // What comes in.
 
-    pub(super) fn message(&mut self, from: Guid, message: Message, via: &Via<Self>, cx: &mut Context<'_, Self>) {
-        if self.table.predecessor().is_some_and(|predecessor| predecessor.guid == from) {
-            self.heard = cx.now();
-        }
-        match (message, via) {
-            (Message::Ping, Via::Call(call)) => cx.reply(*call, Message::Pong),
-            (Message::Ask, Via::Call(call)) if self.stage == Stage::In => cx.reply(*call, self.state()),
-            (Message::Ask, Via::Call(call)) => cx.reply(*call, Message::Absent),
-            _ if self.stage != Stage::In || from == cx.me() => {}
+    pub(super) fn message(&mut self, from: Name, message: Message<Name>, back: Back, cx: &mut Context<'_, Chord>) {
+        match (message, back) {
+            // A peer of one virtual node is there even if it is on no ring; of several, each speaks for itself.
+            (Message::Ping, back) if self.is_in() || self.config.virtual_nodes == 1 => {
+                self.answer(from, back, Message::Pong, cx);
+            }
+            (Message::Ask, back) if self.is_in() => self.answer(from, back, self.state(), cx),
+            (Message::Ask | Message::Ping, back) => self.answer(from, back, Message::Absent, cx),
+            _ if !self.is_in() || from == self.name() => {}
             (Message::Notify, _) => self.rectify(from, cx),
-            (Message::Between, _) if self.table.head().is_some_and(|head| head.guid == from) => self.ask_head(cx),
+            (Message::Between, _) if self.table.head().is_some_and(|head| head.name == from) => self.ask_head(cx),
             (Message::Leaving { predecessor, successors }, _) => self.left(from, predecessor, &successors, cx),
             _ => {}
         }
     }
 
-    fn state(&self) -> Message {
+    fn state(&self) -> Message<Name> {
         Message::State {
-            predecessor: self.table.predecessor().map(|peer| peer.guid),
-            successors: self.table.successors().iter().map(|peer| peer.guid).collect(),
+            predecessor: self.table.predecessor().map(|peer| peer.name),
+            successors: self.table.successors().iter().map(|peer| peer.name).collect(),
         }
     }
 
-    pub(super) fn reply(&mut self, ticket: Ticket, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
+    /// An answer of a peer, or of a virtual node of this one.
+    pub(super) fn reply(&mut self, ticket: Ticket, from: Guid, letter: Letter, cx: &mut Context<'_, Chord>) {
         let Some(awaited) = self.take(ticket) else { return };
-        match (awaited, message) {
+        let from = Name { guid: from, index: letter.from };
+        // Whom another of the same peer stands in for is not there.
+        let head = self.table.head().filter(|head| awaited == Awaited::Head && head.name != from);
+        if let Some(head) = head.filter(|head| head.guid() == from.guid) {
+            return self.dropped(head.name, cx);
+        }
+        match (awaited, letter.message) {
             (Awaited::Head | Awaited::Closer, Message::State { predecessor, successors }) => {
                 self.settle(from, predecessor, &successors, cx);
             }
             (Awaited::Predecessor(_), Message::Pong) => self.heard = cx.now(),
-            (awaited, _) => self.silent(awaited, from, cx),
+            (awaited, _) => {
+                self.dropped(from, cx);
+                self.silent(awaited, cx);
+            }
         }
     }
 
-    pub(super) fn failed(&mut self, ticket: Ticket, peer: Guid, cx: &mut Context<'_, Self>) {
+    /// No answer will come.
+    pub(super) fn failed(&mut self, ticket: Ticket, peer: Guid, cx: &mut Context<'_, Chord>) {
         if let Some(awaited) = self.take(ticket) {
-            self.silent(awaited, peer, cx);
+            self.gone(peer, cx);
+            self.silent(awaited, cx);
         }
     }
 
-    /// No answer, or one that is none.
-    fn silent(&mut self, awaited: Awaited, peer: Guid, cx: &mut Context<'_, Self>) {
-        self.gone(peer, cx);
+    /// There was no answer, or one that is none, of somebody who is forgotten now.
+    fn silent(&mut self, awaited: Awaited, cx: &mut Context<'_, Chord>) {
         match awaited {
             Awaited::Predecessor(Some(other)) => self.rectify(other, cx),
             // The successor believes in a predecessor that does not answer: it is told to look.
-            Awaited::Closer if self.stage == Stage::In => {
+            Awaited::Closer if self.is_in() => {
                 if let Some(head) = self.table.head() {
-                    let _ = cx.send(head.guid, Message::Notify);
+                    self.say(head.name, Message::Notify, cx);
                 }
             }
             _ => {}
         }
     }
 
-    pub(super) fn found(&mut self, ticket: Ticket, owner: Option<Guid>, cx: &mut Context<'_, Self>) {
+    pub(super) fn found(&mut self, ticket: Ticket, owner: Option<Name>, cx: &mut Context<'_, Chord>) {
         match (self.take(ticket), owner) {
-            (Some(Awaited::Entry), Some(owner)) if owner != cx.me() => self.ask_closer(owner, cx),
+            (Some(Awaited::Entry), Some(owner)) if owner != self.name() => self.ask_closer(owner, cx),
             // The other seeds are tried at once, then again after a while.
-            (Some(Awaited::Entry), None) if !(self.tries as usize).is_multiple_of(self.seeds.len()) => {
-                self.try_seed(cx)
-            }
+            (Some(Awaited::Entry), None) if self.more_seeds() => self.try_to_join(cx),
             (Some(Awaited::Finger(exponent)), Some(owner)) => {
                 let owner = self.table.peer(owner);
                 let next = self.edit(cx, |table| table.set_finger(exponent, owner));
@@ -274,29 +306,8 @@ impl Chord {
         }
     }
 
-    // Bookkeeping.
-
-    /// An answer will come. Of each kind only the last one counts.
-    fn expect(&mut self, ticket: Ticket, awaited: Awaited) {
-        let kind = core::mem::discriminant(&awaited);
-        self.awaited.retain(|(_, other)| core::mem::discriminant(other) != kind);
-        self.awaited.push((ticket, awaited));
-    }
-
-    fn take(&mut self, ticket: Ticket) -> Option<Awaited> {
-        let index = self.awaited.iter().position(|(awaited, _)| *awaited == ticket)?;
-        Some(self.awaited.swap_remove(index).1)
-    }
-
-    /// Changes the table, then the links, and says what changed.
-    fn edit<R>(&mut self, cx: &mut Context<'_, Self>, change: impl FnOnce(&mut Table) -> R) -> R {
-        let (before, predecessor) = (Holds::of(&self.table.neighbors()), self.table.predecessor());
-        let result = change(&mut self.table);
-        before.become_of(&self.table.neighbors(), cx);
-        if predecessor != self.table.predecessor() {
-            cx.change(Change::Range);
-        }
-        result
+    fn more_seeds(&self) -> bool {
+        self.stage != Stage::Following && !(self.tries as usize).is_multiple_of(self.seeds.len())
     }
 }
 

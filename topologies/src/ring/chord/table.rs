@@ -6,18 +6,27 @@ use polymorph_core::topology::question::{Hold, Neighbor, Role};
 use polymorph_core::{Distance, Guid, Key};
 
 use super::Shortcut;
+use super::name::Name;
 
-/// A peer, and how far clockwise of this node it stands.
+/// A virtual node, and how far clockwise of this one it stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Peer {
     pub(super) at: Distance,
-    pub(super) guid: Guid,
+    pub(super) name: Name,
+}
+
+impl Peer {
+    pub(super) fn guid(&self) -> Guid {
+        self.name.guid
+    }
 }
 
 /// Predecessor, successor list and fingers.
 #[derive(Debug)]
 pub(super) struct Table {
     place: Place,
+    /// Which virtual node of this peer's it is.
+    index: u8,
     mine: Key,
     /// How many successors are kept: the paper's r.
     capacity: usize,
@@ -33,10 +42,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(place: Place, capacity: usize, fingers: u32) -> Self {
+    pub(super) fn new(place: Place, index: u8, capacity: usize, fingers: u32) -> Self {
         let lowest = 256 - fingers.min(256);
         let (successors, fingers) = (Vec::new(), Vec::new());
-        Self { place, mine: place.mine(), capacity, lowest, predecessor: None, successors, fingers }
+        let mine = place.overlay.position(place.me, index.into());
+        Self { place, index, mine, capacity, lowest, predecessor: None, successors, fingers }
     }
 
     pub(super) fn place(&self) -> Place {
@@ -47,23 +57,30 @@ impl Table {
         self.mine
     }
 
+    /// This virtual node.
+    pub(super) fn name(&self) -> Name {
+        Name { guid: self.place.me, index: self.index }
+    }
+
     /// How far clockwise of this node a key is.
     pub(super) fn to(&self, key: &Key) -> Distance {
         self.mine.clockwise(key)
     }
 
-    /// A peer where it stands. Those in the table need not be computed again.
-    pub(super) fn peer(&self, guid: Guid) -> Peer {
-        let known = self.all().find(|peer| peer.guid == guid);
-        known.unwrap_or_else(|| Peer { at: self.to(&self.place.position(guid)), guid })
+    /// A virtual node where it stands. Those in the table need not be computed again.
+    pub(super) fn peer(&self, name: Name) -> Peer {
+        let known = self.all().find(|peer| peer.name == name);
+        let position = || self.place.overlay.position(name.guid, name.index.into());
+        known.unwrap_or_else(|| Peer { at: self.to(&position()), name })
     }
 
     fn all(&self) -> impl Iterator<Item = Peer> + '_ {
         self.successors.iter().chain(&self.fingers).copied().chain(self.predecessor)
     }
 
-    pub(super) fn knows(&self, guid: &Guid) -> bool {
-        self.all().any(|peer| peer.guid == *guid)
+    /// Whether somebody of that description is in it.
+    pub(super) fn knows(&self, who: impl Fn(&Peer) -> bool) -> bool {
+        self.all().any(|peer| who(&peer))
     }
 
     pub(super) fn predecessor(&self) -> Option<Peer> {
@@ -94,12 +111,12 @@ impl Table {
 
     /// The list of a node whose first successor is `head`, and whose successor's list is `rest`: as much of it
     /// as goes clockwise without passing this node.
-    pub(super) fn list(&self, head: Peer, rest: &[Guid]) -> Vec<Peer> {
+    pub(super) fn list(&self, head: Peer, rest: &[Name]) -> Vec<Peer> {
         let mut list = Vec::with_capacity(self.capacity.min(1 + rest.len()));
         list.push(head);
-        for &guid in rest.iter().take(self.capacity - 1) {
-            let peer = self.peer(guid);
-            if guid == self.place.me || list.last().is_some_and(|last| peer.at <= last.at) {
+        for &name in rest.iter().take(self.capacity - 1) {
+            let peer = self.peer(name);
+            if name == self.name() || list.last().is_some_and(|last| peer.at <= last.at) {
                 break;
             }
             list.push(peer);
@@ -115,12 +132,12 @@ impl Table {
         }
     }
 
-    /// Forgets a peer. When the whole list is gone, the nearest of all others takes its place: stabilizing walks
+    /// Forgets whoever answers to a description. When the whole list is gone, the nearest of all others takes its place: stabilizing walks
     /// back from there, predecessor by predecessor.
-    pub(super) fn remove(&mut self, guid: &Guid) {
-        self.successors.retain(|peer| peer.guid != *guid);
-        self.fingers.retain(|peer| peer.guid != *guid);
-        self.predecessor = self.predecessor.filter(|peer| peer.guid != *guid);
+    pub(super) fn remove(&mut self, who: impl Fn(&Peer) -> bool) {
+        self.successors.retain(|peer| !who(peer));
+        self.fingers.retain(|peer| !who(peer));
+        self.predecessor = self.predecessor.filter(|peer| !who(peer));
         if self.successors.is_empty() {
             let next = if self.fingers.is_empty() { self.predecessor } else { Some(self.fingers.remove(0)) };
             self.successors.extend(next);
@@ -160,20 +177,21 @@ impl Table {
         bits
     }
 
-    /// Everybody this node keeps a link to, the predecessor first.
+    /// Everybody this node keeps a link to, the predecessor first: not the other virtual nodes of the same peer.
     pub(super) fn neighbors(&self) -> Vec<Neighbor> {
-        let as_role = |role, hold| move |peer: &Peer| Neighbor { peer: peer.guid, role, hold };
+        let as_role = |role, hold| move |peer: &Peer| Neighbor { peer: peer.guid(), role, hold };
         let mut all = Vec::with_capacity(1 + self.successors.len() + self.fingers.len());
         all.extend(self.predecessor.iter().map(as_role(Role::Predecessor, Hold::Required)));
         all.extend(self.successors.iter().take(1).map(as_role(Role::Successor, Hold::Required)));
         all.extend(self.successors.iter().skip(1).map(as_role(Role::Successor, Hold::Cached)));
         all.extend(self.fingers.iter().map(as_role(Role::Finger, Hold::Cached)));
+        all.retain(|neighbor| neighbor.peer != self.place.me);
         all
     }
 
     /// The first peer clockwise of this node that may be named: to the best of its knowledge its successor.
-    pub(super) fn first(&self, allowed: impl Fn(&Guid) -> bool) -> Option<Peer> {
-        self.all().find(|peer| allowed(&peer.guid))
+    pub(super) fn first(&self, allowed: impl Fn(&Peer) -> bool) -> Option<Peer> {
+        self.all().find(allowed)
     }
 
     /// The successors at or after a point, in order.
@@ -187,7 +205,7 @@ impl Table {
     pub(super) fn preceding<'a>(
         &'a self,
         point: Distance,
-        allowed: &'a impl Fn(&Guid) -> bool,
+        allowed: &'a impl Fn(&Peer) -> bool,
         shortcut: Shortcut,
     ) -> impl Iterator<Item = Peer> + 'a {
         let fingers = &self.fingers[..self.fingers.partition_point(|finger| finger.at < point)];
@@ -196,10 +214,10 @@ impl Table {
         let near = (0..successors.len()).rev().map(|index| (index, &successors[index]));
         let far = fingers.iter().rev().map(|finger| (usize::MAX, finger));
         far.chain(near).filter_map(move |(index, peer)| {
-            let may = allowed(&peer.guid);
+            let may = allowed(peer);
             every |= !may;
             let is_finger = || {
-                let mut nearer = successors[..index].iter().rev().filter(|peer| allowed(&peer.guid));
+                let mut nearer = successors[..index].iter().rev().filter(|peer| allowed(peer));
                 let bits = peer.at.bits();
                 nearer.next().is_none_or(|nearer| nearer.at.bits() < bits && bits > self.lowest)
             };
@@ -217,35 +235,35 @@ mod tests {
 
     const CAPACITY: usize = 4;
 
-    fn guid(number: u8) -> Guid {
-        Guid([number; 32])
+    fn name(number: u8) -> Name {
+        Name { guid: Guid([number; 32]), index: 0 }
     }
 
     fn table() -> Table {
-        Table::new(Place { overlay: OverlayId([7; 32]), me: guid(0) }, CAPACITY, 256)
+        Table::new(Place { overlay: OverlayId([7; 32]), me: Guid([0; 32]) }, 0, CAPACITY, 256)
     }
 
     /// Peers 1 to `count`, nearest first.
     fn around(table: &Table, count: u8) -> Vec<Peer> {
-        let mut peers: Vec<Peer> = (1..=count).map(|number| table.peer(guid(number))).collect();
+        let mut peers: Vec<Peer> = (1..=count).map(|number| table.peer(name(number))).collect();
         peers.sort_by_key(|peer| peer.at);
         peers
     }
 
-    fn guids(peers: &[Peer]) -> Vec<Guid> {
-        peers.iter().map(|peer| peer.guid).collect()
+    fn names(peers: &[Peer]) -> Vec<Name> {
+        peers.iter().map(|peer| peer.name).collect()
     }
 
     #[test]
     fn a_list_is_taken_over_only_as_far_as_it_goes_clockwise_and_not_beyond_this_node() {
         let table = table();
         let peers = around(&table, 10);
-        let list = |rest: &[Peer]| table.list(peers[0], &guids(rest));
+        let list = |rest: &[Peer]| table.list(peers[0], &names(rest));
         assert_eq!(list(&peers[1..]), peers[..CAPACITY], "no more than there is room for");
         assert_eq!(list(&[peers[2], peers[1], peers[3]]), [peers[0], peers[2]], "a step back ends it");
         assert_eq!(list(&[peers[1], peers[1], peers[2]]), peers[..2], "so does a repetition");
         assert_eq!(list(&[peers[0], peers[1]]), peers[..1]);
-        let past_me = [guids(&peers[1..2]), vec![guid(0)], guids(&peers[2..])].concat();
+        let past_me = [names(&peers[1..2]), vec![name(0)], names(&peers[2..])].concat();
         assert_eq!(table.list(peers[0], &past_me), peers[..2], "and so does this node itself");
     }
 
@@ -256,13 +274,13 @@ mod tests {
         table.adopt(peers[..2].to_vec());
         table.set_finger(peers[4].at.bits() - 1, peers[4]);
         table.set_predecessor(Some(peers[5]));
-        table.remove(&peers[0].guid);
+        table.remove(|other| other.name == peers[0].name);
         assert_eq!(table.successors(), &peers[1..2]);
-        table.remove(&peers[1].guid);
+        table.remove(|other| other.name == peers[1].name);
         assert_eq!((table.successors(), table.fingers.len()), (&peers[4..5], 0));
-        table.remove(&peers[4].guid);
+        table.remove(|other| other.name == peers[4].name);
         assert_eq!(table.successors(), &peers[5..]);
-        table.remove(&peers[5].guid);
+        table.remove(|other| other.name == peers[5].name);
         assert_eq!((table.head(), table.predecessor()), (None, None));
     }
 
@@ -273,8 +291,8 @@ mod tests {
         table.adopt(peers[..1].to_vec());
         let exponent = peers[2].at.bits() - 1;
         assert_eq!(table.set_finger(exponent, peers[2]), exponent + 1);
-        assert_eq!(guids(&table.fingers), guids(&peers[2..]));
-        let me = Peer { at: Distance::ZERO, guid: guid(0) };
+        assert_eq!(names(&table.fingers), names(&peers[2..]));
+        let me = Peer { at: Distance::ZERO, name: name(0) };
         assert_eq!(table.set_finger(exponent, me), 256);
         assert_eq!(table.fingers, []);
     }
@@ -286,11 +304,11 @@ mod tests {
         ) {
             let mut table = table();
             for (what, number, exponent) in steps {
-                let peer = table.peer(guid(number.max(1)));
+                let peer = table.peer(name(number.max(1)));
                 match what {
-                    0 if table.is_closer(&peer) => table.adopt(table.list(peer, &guids(&table.successors))),
+                    0 if table.is_closer(&peer) => table.adopt(table.list(peer, &names(&table.successors))),
                     0 | 1 => drop(table.set_finger(exponent, peer)),
-                    _ => table.remove(&peer.guid),
+                    _ => table.remove(|other| other.name == peer.name),
                 }
                 let bits: Vec<u32> = table.fingers.iter().map(|finger| finger.at.bits()).collect();
                 prop_assert!(bits.is_sorted_by(|a, b| a < b), "{bits:?}");

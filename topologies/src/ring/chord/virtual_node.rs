@@ -1,0 +1,176 @@
+//! One virtual node: what it keeps, and how it speaks to others, over wires or inside its own peer.
+
+use bytes::Bytes;
+use polymorph_core::overlay::Place;
+use polymorph_core::topology::context::Context;
+use polymorph_core::topology::event::{CallId, Change, Ticket};
+use polymorph_core::{Guid, Time};
+
+use super::super::links::Holds;
+use super::name::{Letter, Name};
+use super::table::Table;
+use super::{Chord, Config, Message};
+
+/// A place on the ring, and the state of whoever stands there.
+#[derive(Debug)]
+pub(super) struct VirtualNode {
+    pub(super) config: Config,
+    pub(super) index: u8,
+    pub(super) table: Table,
+    pub(super) stage: Stage,
+    /// Whom the first virtual node joins through.
+    pub(super) seeds: Vec<Guid>,
+    /// How often it was tried to join since there was last somebody.
+    pub(super) tries: u32,
+    /// Answers that are still to come, one of each kind.
+    pub(super) awaited: Vec<(Ticket, Awaited)>,
+    /// When the predecessor last gave a sign of life.
+    pub(super) heard: Time,
+    /// Letters to virtual nodes of the same peer, to be taken round when the event is done with.
+    pub(super) inside: Vec<(Letter, Kind)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    Out,
+    /// On its way in, through a seed.
+    Joining,
+    /// On its way in, through the other virtual nodes of the same peer.
+    Following,
+    In,
+}
+
+/// What an answer is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Awaited {
+    /// The owner of this node's position: its successor to be.
+    Entry,
+    /// The state of the first successor.
+    Head,
+    /// The state of somebody who stands before it.
+    Closer,
+    /// A sign of life of the predecessor, whose place somebody else may want.
+    Predecessor(Option<Name>),
+    /// The owner of a finger's start.
+    Finger(u32),
+}
+
+/// What becomes of a letter to a virtual node of the same peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Said,
+    Asked(Ticket),
+    Answered(Ticket),
+}
+
+/// Whom an answer goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Back {
+    /// Nobody asked.
+    Nobody,
+    /// Another peer.
+    Peer(CallId),
+    /// A virtual node of the same peer.
+    Inside(Ticket),
+}
+
+impl VirtualNode {
+    pub(super) fn new(config: &Config, place: Place, index: u8) -> Self {
+        Self {
+            config: *config,
+            index,
+            table: Table::new(place, index, config.successors, config.fingers),
+            stage: Stage::Out,
+            seeds: Vec::new(),
+            tries: 0,
+            awaited: Vec::new(),
+            heard: Time::ZERO,
+            inside: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_in(&self) -> bool {
+        self.stage == Stage::In
+    }
+
+    pub(super) fn name(&self) -> Name {
+        self.table.name()
+    }
+
+    // Speaking.
+
+    fn seal(&self, to: u8, message: Message<Name>) -> (Message, Bytes) {
+        Letter { from: self.index, to, message }.seal(self.config.virtual_nodes)
+    }
+
+    fn keep_inside(&mut self, to: u8, message: Message<Name>, kind: Kind) {
+        self.inside.push((Letter { from: self.index, to, message }, kind));
+    }
+
+    /// Says something. Whoever cannot be told now finds out by itself.
+    pub(super) fn say(&mut self, to: Name, message: Message<Name>, cx: &mut Context<'_, Chord>) {
+        if to.guid == cx.me() {
+            return self.keep_inside(to.index, message, Kind::Said);
+        }
+        let (message, beside) = self.seal(to.index, message);
+        let _ = cx.send_with(to.guid, message, beside);
+    }
+
+    /// Asks something.
+    pub(super) fn ask(&mut self, to: Name, message: Message<Name>, awaited: Awaited, cx: &mut Context<'_, Chord>) {
+        let ticket = if to.guid == cx.me() {
+            let ticket = cx.host().ticket();
+            self.keep_inside(to.index, message, Kind::Asked(ticket));
+            ticket
+        } else {
+            let (message, beside) = self.seal(to.index, message);
+            cx.call_with(to.guid, message, beside)
+        };
+        self.expect(ticket, awaited);
+    }
+
+    pub(super) fn answer(&mut self, to: Name, back: Back, message: Message<Name>, cx: &mut Context<'_, Chord>) {
+        match back {
+            Back::Nobody => {}
+            Back::Inside(ticket) => self.keep_inside(to.index, message, Kind::Answered(ticket)),
+            Back::Peer(call) => {
+                let (message, beside) = self.seal(to.index, message);
+                cx.reply_with(call, message, beside);
+            }
+        }
+    }
+
+    // Bookkeeping.
+
+    /// An answer will come. Of each kind only the last one counts.
+    pub(super) fn expect(&mut self, ticket: Ticket, awaited: Awaited) {
+        let kind = core::mem::discriminant(&awaited);
+        self.awaited.retain(|(_, other)| core::mem::discriminant(other) != kind);
+        self.awaited.push((ticket, awaited));
+    }
+
+    /// What it waits for under that ticket.
+    pub(super) fn awaits(&self, ticket: Ticket) -> Option<Awaited> {
+        self.awaited.iter().find(|(awaited, _)| *awaited == ticket).map(|(_, what)| *what)
+    }
+
+    pub(super) fn take(&mut self, ticket: Ticket) -> Option<Awaited> {
+        let index = self.awaited.iter().position(|(awaited, _)| *awaited == ticket)?;
+        Some(self.awaited.swap_remove(index).1)
+    }
+
+    /// Changes the table, then the links, and says what changed. Of several virtual nodes the peer holds the links, for
+    /// all of them together.
+    pub(super) fn edit<R>(&mut self, cx: &mut Context<'_, Chord>, change: impl FnOnce(&mut Table) -> R) -> R {
+        let predecessor = self.table.predecessor();
+        let before = (self.config.virtual_nodes == 1).then(|| Holds::of(&self.table.neighbors()));
+        let result = change(&mut self.table);
+        if let Some(before) = before {
+            before.become_of(&self.table.neighbors(), cx);
+        }
+        if predecessor != self.table.predecessor() {
+            cx.change(Change::Range);
+        }
+        result
+    }
+}
