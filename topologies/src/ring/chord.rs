@@ -121,6 +121,8 @@ pub struct Config {
     pub fingers: u32,
     /// Who may be a short cut.
     pub shortcut: Shortcut,
+    /// Of how many peers that could be a finger the nearest by measured round trip is; 0 for the first one, whoever it is.
+    pub proximity: usize,
     /// At how many places each peer stands. All peers of an overlay must have as many.
     pub virtual_nodes: u8,
     /// How often a node stabilizes.
@@ -200,6 +202,13 @@ impl Configure for Config {
                 |config| &mut config.shortcut,
             ),
             Knob::number(
+                "proximity",
+                "0",
+                "a finger is the nearest of so many; 0 for the first, whoever it is",
+                0..=MAX_PROXIMITY,
+                |config| &mut config.proximity,
+            ),
+            Knob::number(
                 "virtual_nodes",
                 "1",
                 "at how many places each peer stands; the same for all peers",
@@ -224,6 +233,7 @@ impl Default for Config {
             successors: 16,
             fingers: 256,
             shortcut: Shortcut::None,
+            proximity: 0,
             virtual_nodes: 1,
             // OverSim's defaults for Chord. SIGCOMM 2001 §6.4 takes 30 s for both.
             stabilize: Duration::from_secs(20),
@@ -236,6 +246,9 @@ impl Default for Config {
 /// time; with 64 the ring survives the simultaneous loss of half of a million peers.
 const MAX_SUCCESSORS: usize = 64;
 
+/// Of how many a finger may be the nearest: the first of them names the others, who are in its successor list. Beyond 16
+/// little is gained (Dabek et al., NSDI 2004, §4.3).
+const MAX_PROXIMITY: usize = MAX_SUCCESSORS;
 /// How many virtual nodes a peer may have: beyond a few times log2 N the load becomes little more even (SIGCOMM 2001,
 /// figure 9), while what is kept and sent to keep it grows with each.
 const MAX_VIRTUAL_NODES: u8 = 100;

@@ -166,6 +166,22 @@ fn virtual_nodes_all_find_their_places_and_every_key_has_one_owner() {
 }
 
 #[test]
+fn fingers_are_near_once_those_who_could_be_were_measured() {
+    let stretch = |proximity| {
+        let config = Config { proximity, successors: 8, ..Config::default() };
+        let mut world = on_a_plane::<Chord>(16);
+        grow(&mut world, &config, 250, Duration::from_millis(500));
+        world.run_for(Duration::from_secs(400));
+        check_invariants(&world);
+        assert_eq!(count_amiss(&world, &config), 0);
+        assert_all_right(&mut world, &config, 1000).stretch_mean.expect("ways were measured")
+    };
+    let (far, near) = (stretch(0), stretch(8));
+    println!("stretch {far:.2} without a choice, {near:.2} with");
+    assert!(near < 0.75 * far);
+}
+
+#[test]
 fn a_peer_that_lost_everybody_brings_all_its_virtual_nodes_back() {
     let (config, mut world) = (Config { virtual_nodes: 3, ..Config::default() }, world::<Chord>(15));
     grow(&mut world, &config, 3, Duration::from_secs(5));

@@ -9,8 +9,8 @@ use polymorph_core::topology::question::Target;
 use polymorph_core::{Guid, Key};
 
 use super::name::Name;
-use super::protocol::MAX_SEEDS;
-use super::table::Peer;
+use super::protocol::{MAX_MEASURED, MAX_SEEDS};
+use super::table::{Choice, Peer};
 use super::virtual_node::{Stage, VirtualNode};
 use super::{Chord, Config};
 
@@ -24,6 +24,7 @@ impl Model for Chord {
     fn claims(config: &Config, peers: usize) -> Claims {
         let each = usize::from(config.virtual_nodes);
         let bits = f64::from(usize::BITS - (peers * each).leading_zeros());
+        let measured = if config.proximity > 1 { MAX_MEASURED } else { 0 };
         let per_minute = |period: Duration| 60.0 / period.as_secs_f64();
         Claims {
             agreement: true,
@@ -32,8 +33,8 @@ impl Model for Chord {
             hops: Some(2 * bits as usize + 1),
             closer: true,
             degree: Some(2 * each),
-            // The tables, the seeds, and one answer awaited of each of five kinds.
-            entries: Some(each * (1 + config.successors + config.fingers as usize + 5) + MAX_SEEDS),
+            // The tables, the seeds, one answer awaited of each of five kinds, and those who are measured.
+            entries: Some(each * (1 + config.successors + config.fingers as usize + 5 + measured) + MAX_SEEDS),
             // The successor answers and is told; each finger, as many as there are powers of two between two peers, is
             // a lookup of half as many hops there and back, some over wires that must be made.
             idle: Some(
@@ -63,13 +64,13 @@ impl Model for Chord {
 
     fn ideal(&mut self, config: &Config, all: &Census) -> bool {
         let Some(ring) = Ring::of(config, all) else { return false };
-        self.nodes.iter_mut().all(|node| node.stand_in(&ring))
+        self.nodes.iter_mut().all(|node| node.stand_in(&ring, all))
     }
 }
 
 impl VirtualNode {
     /// Takes its place in a ring, with tables as they would be.
-    fn stand_in(&mut self, ring: &Ring<'_>) -> bool {
+    fn stand_in(&mut self, ring: &Ring<'_>, all: &Census) -> bool {
         let mine = self.table.mine();
         let index = ring.successor(&mine);
         let peer = |at: usize| {
@@ -88,7 +89,16 @@ impl VirtualNode {
         let mut from = 0;
         while let Some(exponent) = self.table.exponent_from(from) {
             let start = ring.successor(&mine.plus_power(exponent));
-            from = self.table.set_finger(exponent, peer(start));
+            let first = peer(start);
+            from = self.table.set_finger(exponent, first, Choice::First);
+            if let Some(proximity) = all.proximity.as_ref().filter(|_| self.config.proximity > 1) {
+                let place = |name: Name| all.successor(&all.overlay.position(name.guid, 0));
+                let me = place(self.name());
+                let those = (start..start + self.config.proximity.min(others)).map(peer);
+                let those = those.filter(|peer| peer.at.bits() == first.at.bits());
+                let nearest = those.min_by_key(|peer| proximity.round_trip(me, place(peer.name)));
+                nearest.into_iter().for_each(|peer| self.table.replace_finger(peer));
+            }
         }
         self.stage = Stage::In;
         true

@@ -6,8 +6,8 @@ use polymorph_core::topology::event::{Change, Ticket};
 use polymorph_core::topology::question::Target;
 
 use super::name::{Letter, Name};
-use super::table::{Peer, Table};
-use super::virtual_node::{Awaited, Back, Stage, VirtualNode};
+use super::table::{Choice, Peer, Table};
+use super::virtual_node::{Awaited, Back, Question, Stage, VirtualNode};
 use super::{Beat, Chord, Message, Timer};
 
 impl VirtualNode {
@@ -218,8 +218,40 @@ impl VirtualNode {
 
     fn fix_finger(&mut self, from: u32, cx: &mut Context<'_, Chord>) {
         if let Some(exponent) = self.table.exponent_from(from).filter(|_| self.stage == Stage::In) {
-            let ticket = cx.lookup(Target::Key(self.table.mine().plus_power(exponent)), 1);
+            let n = self.config.proximity.max(1);
+            let ticket = cx.lookup(Target::Key(self.table.mine().plus_power(exponent)), n);
             self.expect(ticket, Awaited::Finger(exponent));
+        }
+    }
+
+    /// Of those who could be a finger the nearest is (Dabek et al., NSDI 2004, §4.3). Whoever was chosen so stays for as
+    /// long as it answers; who was never measured is, one question each.
+    fn measure(&mut self, first: Peer, those: &[Name], cx: &mut Context<'_, Chord>) {
+        let bits = first.at.bits();
+        if self.table.finger(bits) != Some(first) {
+            return;
+        }
+        let me = cx.me();
+        for &name in those.iter().take(self.config.proximity).filter(|name| name.guid != me) {
+            let asked = self.awaited.iter().filter(|(_, awaited)| matches!(awaited, Awaited::Near(..))).count();
+            if self.table.peer(name).at.bits() != bits {
+                continue;
+            }
+            if cx.facts(&name.guid).rtt.is_some() {
+                self.measured(name, cx);
+            } else if asked < MAX_MEASURED {
+                self.ask(name, Message::Ping, Awaited::Near(name, Question::First), cx);
+            }
+        }
+    }
+
+    /// It is known how far somebody is: nearer than the finger in the same power of two?
+    fn measured(&mut self, name: Name, cx: &mut Context<'_, Chord>) {
+        let peer = self.table.peer(name);
+        let Some(finger) = self.table.finger(peer.at.bits()).filter(|finger| *finger != peer) else { return };
+        let Some(rtt) = cx.facts(&name.guid).rtt else { return };
+        if cx.facts(&finger.guid()).rtt.is_none_or(|other| rtt < other) {
+            self.edit(cx, |table| table.replace_finger(peer));
         }
     }
 
@@ -262,6 +294,10 @@ impl VirtualNode {
                 self.settle(from, predecessor, &successors, cx);
             }
             (Awaited::Predecessor(_), Message::Pong) => self.heard = cx.now(),
+            (Awaited::Near(name, Question::First), Message::Pong) if cx.facts(&name.guid).rtt.is_none() => {
+                self.ask(name, Message::Ping, Awaited::Near(name, Question::Second), cx);
+            }
+            (Awaited::Near(name, _), Message::Pong) => self.measured(name, cx),
             (awaited, _) => {
                 self.dropped(from, cx);
                 self.silent(awaited, cx);
@@ -291,14 +327,19 @@ impl VirtualNode {
         }
     }
 
-    pub(super) fn found(&mut self, ticket: Ticket, owner: Option<Name>, cx: &mut Context<'_, Chord>) {
-        match (self.take(ticket), owner) {
+    /// A lookup ended, with the owner and those after it.
+    pub(super) fn found(&mut self, ticket: Ticket, set: &[Name], cx: &mut Context<'_, Chord>) {
+        match (self.take(ticket), set.first().copied()) {
             (Some(Awaited::Entry), Some(owner)) if owner != self.name() => self.ask_closer(owner, cx),
             // The other seeds are tried at once, then again after a while.
             (Some(Awaited::Entry), None) if self.more_seeds() => self.try_to_join(cx),
             (Some(Awaited::Finger(exponent)), Some(owner)) => {
                 let owner = self.table.peer(owner);
-                let next = self.edit(cx, |table| table.set_finger(exponent, owner));
+                let choice = if self.config.proximity > 1 { Choice::Near } else { Choice::First };
+                let next = self.edit(cx, |table| table.set_finger(exponent, owner, choice));
+                if choice == Choice::Near {
+                    self.measure(owner, set, cx);
+                }
                 self.fix_finger(next, cx);
             }
             (Some(Awaited::Finger(exponent)), None) => self.fix_finger(exponent + 1, cx),
@@ -313,6 +354,8 @@ impl VirtualNode {
 
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.
 pub(super) const MAX_SEEDS: usize = 16;
+/// How many who could be a finger are measured at the same time: those of two fingers or three.
+pub(super) const MAX_MEASURED: usize = 64;
 /// How long the first wait for a seed is; our choice, about a dial that fails.
 const RETRY: core::time::Duration = core::time::Duration::from_secs(3);
 /// How often the wait doubles: up to about a minute and a half.

@@ -21,6 +21,15 @@ impl Peer {
     }
 }
 
+/// Which of the peers in its power of two a finger is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Choice {
+    /// The first.
+    First,
+    /// The nearest of several.
+    Near,
+}
+
 /// Predecessor, successor list and fingers.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -157,8 +166,9 @@ impl Table {
         (exponent < 256).then_some(exponent)
     }
 
-    /// Who owns `2^exponent` is known; gives the next exponent that may have another owner.
-    pub(super) fn set_finger(&mut self, exponent: u32, owner: Peer) -> u32 {
+    /// Who owns `2^exponent` is known; gives the next exponent that may have another owner. A finger in the owner's power
+    /// of two gives way to it, unless it was chosen for being near.
+    pub(super) fn set_finger(&mut self, exponent: u32, owner: Peer, choice: Choice) -> u32 {
         let bits = owner.at.bits();
         if bits <= exponent {
             // The owner stands before the finger's start, once round the ring: nobody stands between.
@@ -166,15 +176,28 @@ impl Table {
             return 256;
         }
         // Nobody stands between the start and its owner either, and one in each power of two is enough.
-        self.fingers.retain(|f| f.at.bits() <= exponent || f.at > owner.at && f.at.bits() != bits);
+        let stays = |f: &Peer| f.at.bits() != bits || choice == Choice::Near;
+        self.fingers.retain(|f| f.at.bits() <= exponent || f.at > owner.at && stays(f));
         if self.successors.is_empty() {
             // Everybody else fell silent while this one was looked up.
             self.successors.push(owner);
-        } else if self.successors.last().is_some_and(|last| owner.at > last.at) {
+        } else if self.successors.last().is_some_and(|last| owner.at > last.at) && self.finger(bits).is_none() {
             let place = self.fingers.partition_point(|finger| finger.at < owner.at);
             self.fingers.insert(place, owner);
         }
         bits
+    }
+
+    /// The finger in a power of two.
+    pub(super) fn finger(&self, bits: u32) -> Option<Peer> {
+        self.fingers.iter().find(|finger| finger.at.bits() == bits).copied()
+    }
+
+    /// Somebody of the same power of two takes a finger's place.
+    pub(super) fn replace_finger(&mut self, peer: Peer) {
+        if let Some(finger) = self.fingers.iter_mut().find(|finger| finger.at.bits() == peer.at.bits()) {
+            *finger = peer;
+        }
     }
 
     /// Everybody this node keeps a link to, the predecessor first: not the other virtual nodes of the same peer.
@@ -272,7 +295,7 @@ mod tests {
         let mut table = table();
         let peers = around(&table, 6);
         table.adopt(peers[..2].to_vec());
-        table.set_finger(peers[4].at.bits() - 1, peers[4]);
+        table.set_finger(peers[4].at.bits() - 1, peers[4], Choice::First);
         table.set_predecessor(Some(peers[5]));
         table.remove(|other| other.name == peers[0].name);
         assert_eq!(table.successors(), &peers[1..2]);
@@ -290,24 +313,26 @@ mod tests {
         let peers = around(&table, 3);
         table.adopt(peers[..1].to_vec());
         let exponent = peers[2].at.bits() - 1;
-        assert_eq!(table.set_finger(exponent, peers[2]), exponent + 1);
+        assert_eq!(table.set_finger(exponent, peers[2], Choice::First), exponent + 1);
         assert_eq!(names(&table.fingers), names(&peers[2..]));
         let me = Peer { at: Distance::ZERO, name: name(0) };
-        assert_eq!(table.set_finger(exponent, me), 256);
+        assert_eq!(table.set_finger(exponent, me, Choice::First), 256);
         assert_eq!(table.fingers, []);
     }
 
     proptest! {
         #[test]
         fn fingers_stay_in_order_beyond_the_list_and_one_in_each_power_of_two(
-            steps in prop::collection::vec((0u8..3, any::<u8>(), 0u32..256), 0..60),
+            steps in prop::collection::vec((0u8..4, any::<u8>(), 0u32..256), 0..60),
         ) {
             let mut table = table();
             for (what, number, exponent) in steps {
                 let peer = table.peer(name(number.max(1)));
+                let choice = if number % 2 == 0 { Choice::First } else { Choice::Near };
                 match what {
                     0 if table.is_closer(&peer) => table.adopt(table.list(peer, &names(&table.successors))),
-                    0 | 1 => drop(table.set_finger(exponent, peer)),
+                    0 | 1 => drop(table.set_finger(exponent, peer, choice)),
+                    2 => table.replace_finger(peer),
                     _ => table.remove(|other| other.name == peer.name),
                 }
                 let bits: Vec<u32> = table.fingers.iter().map(|finger| finger.at.bits()).collect();

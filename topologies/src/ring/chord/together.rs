@@ -81,10 +81,12 @@ impl Chord {
                     self.nodes.iter_mut().for_each(|node| node.gone(peer, cx));
                 }
             }
-            Event::Found { ticket, owner, .. } => {
+            Event::Found { ticket, owner, peers } => {
                 if let Some(at) = self.waiting(ticket) {
-                    let owner = owner.and_then(|owner| self.owner_of(self.nodes[at].awaits(ticket)?, at, owner));
-                    self.nodes[at].found(ticket, owner, cx);
+                    let others = peers.into_iter().filter(|peer| owner.is_some_and(|owner| owner != *peer));
+                    let name = |peer| self.owner_of(self.nodes[at].awaits(ticket)?, at, peer);
+                    let set: Vec<Name> = owner.into_iter().chain(others).filter_map(name).collect();
+                    self.nodes[at].found(ticket, &set, cx);
                 }
             }
             Event::Timer(Timer { index, beat }) => self.beat(index, beat, cx),

@@ -53,6 +53,16 @@ pub(super) enum Awaited {
     Predecessor(Option<Name>),
     /// The owner of a finger's start.
     Finger(u32),
+    /// How far somebody is who could be a finger, by the first question or by the second: over a new wire the first one
+    /// waits for the wire and measures nothing.
+    Near(Name, Question),
+}
+
+/// Which of two questions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Question {
+    First,
+    Second,
 }
 
 /// What becomes of a letter to a virtual node of the same peer.
@@ -142,10 +152,12 @@ impl VirtualNode {
 
     // Bookkeeping.
 
-    /// An answer will come. Of each kind only the last one counts.
+    /// An answer will come. Of each kind only the last one counts, but for those to be measured.
     pub(super) fn expect(&mut self, ticket: Ticket, awaited: Awaited) {
         let kind = core::mem::discriminant(&awaited);
-        self.awaited.retain(|(_, other)| core::mem::discriminant(other) != kind);
+        if !matches!(awaited, Awaited::Near(..)) {
+            self.awaited.retain(|(_, other)| core::mem::discriminant(other) != kind);
+        }
         self.awaited.push((ticket, awaited));
     }
 
