@@ -193,8 +193,11 @@ impl Table {
         self.fingers.iter().find(|finger| finger.at.bits() == bits).copied()
     }
 
-    /// Somebody of the same power of two takes a finger's place.
+    /// Somebody of the same power of two takes a finger's place, if it stands beyond the list as fingers do.
     pub(super) fn replace_finger(&mut self, peer: Peer) {
+        if self.successors.last().is_some_and(|last| peer.at <= last.at) {
+            return;
+        }
         if let Some(finger) = self.fingers.iter_mut().find(|finger| finger.at.bits() == peer.at.bits()) {
             *finger = peer;
         }
