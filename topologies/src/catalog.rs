@@ -190,6 +190,16 @@ impl Configure for Overlay {
             Knob::number("disjoint", "1", "how many disjoint paths a lookup takes", 1..=MAX_DISJOINT, |overlay| {
                 &mut overlay.disjoint
             }),
+            Knob::number("records", "65536", "how many records a peer keeps for others", 1..=MAX_RECORDS, |overlay| {
+                &mut overlay.records
+            }),
+            Knob::number(
+                "spill",
+                "0",
+                "how many peers beyond the replicas are asked to keep a record when some are full",
+                0..=MAX_SPILL,
+                |overlay| &mut overlay.spill,
+            ),
         ]
     }
 }
@@ -324,6 +334,10 @@ fn refuse_rest(topology: &str, rest: &Pairs<'_>, known: &[&'static str]) -> Resu
 const MAX_ALPHA: usize = 32;
 /// The most disjoint paths: with 8, 99 of 100 lookups evade a fifth of bad peers (S/Kademlia, §5).
 const MAX_DISJOINT: usize = 16;
+/// The most records of a peer: a million, of a gigabyte at most.
+const MAX_RECORDS: usize = 1 << 20;
+/// The most peers beyond the replicas: as many as the longest successor list names.
+const MAX_SPILL: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,10 @@ pub struct Overlay {
     pub pending: usize,
     /// How many peers' keys a record is stored at (Kademlia stores at k; 8 survives an hour of churn).
     pub replicas: usize,
+    /// How many peers beyond the replica set are asked in turn when some of it are full, and by whoever reads when some
+    /// of it have nothing: consistent hashing with bounded loads (Mirrokni, Thorup & Zadimoghaddam, SODA 2018), where
+    /// `records` is the bound. The same for all members of an overlay; 0 for nobody.
+    pub spill: usize,
     /// How many records are kept for others, and how many bytes of them on the wire.
     pub records: usize,
     /// See `records`.
@@ -102,6 +106,7 @@ impl Default for Overlay {
             seen: 4096,
             pending: 8192,
             replicas: 8,
+            spill: 0,
             records: 65_536,
             record_bytes: 64 << 20,
             records_per_key: 64,

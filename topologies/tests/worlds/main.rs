@@ -6,6 +6,8 @@ mod support;
 #[cfg(all(feature = "chord", feature = "kademlia", feature = "hyparview-plumtree"))]
 mod attacks;
 #[cfg(feature = "chord")]
+mod bounded;
+#[cfg(feature = "chord")]
 mod chord;
 mod every_topology;
 #[cfg(feature = "full-mesh")]

@@ -46,6 +46,8 @@ pub(super) struct Operation {
     good: usize,
     older: usize,
     full: usize,
+    /// Who is asked next instead of a replica that is full or has nothing, the last one first.
+    spare: Vec<Guid>,
     /// The newest of each publisher.
     records: Vec<Record>,
     /// Who hung up on the question, and was asked again.
@@ -57,8 +59,8 @@ pub(super) struct Operation {
 impl Operation {
     pub(super) fn new(ticket: Option<Ticket>, key: Key, quorum: Quorum, wish: Wish) -> Self {
         let (asked, open, good, older, full) = Default::default();
-        let (records, hung_up, answers) = Default::default();
-        Self { ticket, key, quorum, wish, asked, open, good, older, full, records, hung_up, answers }
+        let (spare, records, hung_up, answers) = Default::default();
+        Self { ticket, key, quorum, wish, asked, open, good, older, full, spare, records, hung_up, answers }
     }
 
     pub(super) fn key(&self) -> Key {
@@ -124,7 +126,7 @@ impl<T: Topology> Desk<'_, T> {
             }
             return;
         }
-        let (slot, n) = (self.slot(), self.state.settings.replicas);
+        let (slot, n) = (self.slot(), self.state.settings.replicas + self.state.settings.spill);
         let to = Target::Key(operation.key);
         let id = self.state.next_id();
         self.records().operations.insert(id, operation);
@@ -142,31 +144,43 @@ impl<T: Topology> Desk<'_, T> {
         let Some(operation) = self.operation(id) else { return };
         operation.asked = peers.len().min(replicas);
         operation.open = operation.asked;
+        operation.spare = peers.iter().skip(replicas).rev().copied().collect();
         if peers.is_empty() {
             return self.end_operation(id, Some(Failure::Unreachable));
         }
+        let led = matches!(operation.wish, Wish::Store(_)).then_some(operation.key).filter(|_| peers[0] == me);
         for &peer in peers.iter().take(replicas) {
-            if peer == me {
-                self.ask_myself(id, peers[0]);
-            } else {
-                self.ask_replica(id, peer);
-            }
+            self.ask_one(id, peer);
+        }
+        if let Some(key) = led {
+            self.leads(&key);
+        }
+    }
+
+    /// Asks the next one beyond the replica set, where somebody is full or has nothing.
+    fn ask_spare(&mut self, id: u32) {
+        if let Some(spare) = self.operation(id).and_then(|operation| operation.spare.pop()) {
+            self.ask_one(id, spare);
+        }
+    }
+
+    fn ask_one(&mut self, id: u32, peer: Guid) {
+        if peer == self.node.me {
+            self.ask_myself(id);
+        } else {
+            self.ask_replica(id, peer);
         }
     }
 
     /// This node is a replica itself, or even the owner.
-    fn ask_myself(&mut self, id: u32, owner: Guid) {
+    fn ask_myself(&mut self, id: u32) {
         let me = self.node.me;
         let Some(operation) = self.operation(id) else { return };
         let key = operation.key;
         let answer = match &operation.wish {
             Wish::Store(record) => {
                 let record = (**record).clone();
-                let receipt = self.keep(me, record);
-                if owner == me {
-                    self.leads(&key);
-                }
-                Answered::Receipt(receipt)
+                Answered::Receipt(self.keep(me, record))
             }
             Wish::Fetch => Answered::Records(self.kept(&key)),
         };
@@ -208,6 +222,15 @@ impl<T: Topology> Desk<'_, T> {
 
     /// One replica answered, or will not.
     pub(in crate::engine) fn record_step(&mut self, id: u32, from: Guid, answer: Answered) {
+        let Some(operation) = self.operation(id) else { return };
+        match &answer {
+            Answered::Receipt(Receipt::Full) if !operation.spare.is_empty() => return self.ask_spare(id),
+            Answered::Records(none) if none.is_empty() && operation.records.is_empty() => {
+                operation.open += usize::from(!operation.spare.is_empty());
+                self.ask_spare(id);
+            }
+            _ => {}
+        }
         let Some(operation) = self.operation(id) else { return };
         operation.open = operation.open.saturating_sub(1);
         match answer {
