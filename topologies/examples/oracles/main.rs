@@ -46,6 +46,11 @@ fn row(what: &str, expected: f64, here: f64) {
     println!("{what:<58} {expected:>9.3} {here:>9.3} {:>+9.3}", here - expected);
 }
 
+/// A row without anything to compare it with.
+fn alone(what: &str, here: f64) {
+    println!("{what:<58} {:>9} {here:>9.3}", "");
+}
+
 fn chord_rows(largest: usize) {
     let config = chord::Config::default();
     let sizes = [(1 << 10, 5.86), (1 << 12, 6.88), (1 << 14, 7.87), (100_000, 9.16), (1_000_000, 10.82)];
@@ -67,15 +72,51 @@ fn chord_rows(largest: usize) {
         row(&format!("chord, 1000 peers, {share} dead, list as short cut: hops"), hops, mean(Walks::hops));
         row(&format!("chord, 1000 peers, {share} dead: timeouts (none fails)"), timeouts, mean(Walks::timeouts));
     }
+    chord_stretch(largest);
+    chord_bounds();
     for (nodes, p99, max, p1) in LOADS {
         let config = chord::Config { virtual_nodes: nodes, ..chord::Config::default() };
         let mut ring = Ring::<chord::Chord>::new(&config, 10_000, SEED);
         let loads = ring.loads(&config, 1_000_000);
         let hops = ring.walks(&config, LOOKUPS).hops();
-        println!("{:<58} {:>9} {hops:>9.3}", format!("chord, 10000 peers, {nodes} virtual nodes: hops"), "");
+        alone(&format!("chord, 10000 peers, {nodes} virtual nodes: hops"), hops);
         row(&format!("chord, 10000 peers, {nodes} virtual nodes: p99 of load / mean"), p99, loads[9900]);
         row(&format!("chord, 10000 peers, {nodes} virtual nodes: max of load / mean"), max, loads[9999]);
         row(&format!("chord, 10000 peers, {nodes} virtual nodes: p1 of load / mean"), p1, loads[100]);
+    }
+}
+
+/// Ten thousand peers and a million values under a bound.
+fn chord_bounds() {
+    let config = chord::Config { successors: 64, ..chord::Config::default() };
+    for (epsilon, expected) in BOUNDS {
+        let placed = Ring::<chord::Chord>::new(&config, 10_000, SEED).bounded(&config, 1_000_000, epsilon);
+        row(&format!("chord, 10000 peers, {epsilon} above the mean: asked for room"), expected, placed.asked);
+        row(&format!("chord, 10000 peers, {epsilon} above: most values"), placed.bound as f64, placed.most as f64);
+    }
+}
+
+/// Ways against straight ways on a plane, with fingers that are the first or the nearest of sixteen.
+fn chord_stretch(largest: usize) {
+    for peers in [1000, 10_000, 100_000].into_iter().filter(|peers| *peers <= largest) {
+        for (proximity, shortcut, word) in [
+            (0, chord::Shortcut::None, "first of each power"),
+            (16, chord::Shortcut::None, "nearest of 16"),
+            (16, chord::Shortcut::Successors, "nearest of 16, and 16 successors"),
+        ] {
+            let config = chord::Config { proximity, shortcut, ..chord::Config::default() };
+            let walks = Ring::<chord::Chord>::on_a_plane(&config, peers, SEED).walks(&config, LOOKUPS);
+            let what = format!("chord, {peers} peers on a plane, {word}");
+            match shortcut {
+                // Each hop is as long as any way.
+                _ if proximity == 0 => row(&format!("{what}: stretch"), walks.hops(), walks.stretch()),
+                chord::Shortcut::Successors if peers == 100_000 => {
+                    row(&format!("{what}: stretch"), 2.45, walks.stretch());
+                }
+                _ => alone(&format!("{what}: stretch"), walks.stretch()),
+            }
+            alone(&format!("{what}: hops"), walks.hops());
+        }
     }
 }
 
@@ -102,8 +143,10 @@ fn pastry_rows(largest: usize) {
     }
     if largest >= 100_000 {
         // As many as in the paper.
-        let walks = Ring::<pastry::Pastry>::new(&config, 100_000, SEED).walks(&config, 200_000);
-        row("pastry, 100000 peers: hops", 3.97, walks.hops());
+        let mut ring = Ring::<pastry::Pastry>::new(&config, 100_000, SEED);
+        row("pastry, 100000 peers: hops to random keys", 3.97, ring.walks(&config, 200_000).hops());
+        let walks = ring.walks_to_nodes(&config, 200_000);
+        row("pastry, 100000 peers: hops from node to node", 3.97, walks.hops());
         for (hops, expected) in [0.0006, 0.0158, 0.1664, 0.6470, 0.1701].into_iter().enumerate() {
             let here = walks.shares().get(hops + 1).copied().unwrap_or_default();
             row(&format!("pastry, 100000 peers: share of {} hops", hops + 1), expected, here);
@@ -143,6 +186,8 @@ const FAILURES: [(f64, f64, f64); 6] =
 /// SIGCOMM 2001, figures 8 and 9, recomputed: virtual nodes; p99, maximum and p1 of the load against the mean.
 const LOADS: [(u8, f64, f64, f64); 5] =
     [(1, 4.63, 9.2, 0.0), (2, 3.35, 5.7, 0.06), (5, 2.38, 3.7, 0.23), (10, 1.90, 2.6, 0.39), (20, 1.67, 2.2, 0.51)];
+/// Consistent hashing with bounded loads, recomputed: how far above the mean the bound is, and how many are asked.
+const BOUNDS: [(f64, f64); 4] = [(0.1, 5.4), (0.25, 2.66), (0.5, 1.73), (1.0, 1.24)];
 /// Full buckets, three questions at a time: k, peers, rounds until the nearest is known, questions.
 const KADEMLIA: [(usize, usize, f64, f64); 5] = [
     (20, 1000, 0.89, 21.5),

@@ -37,6 +37,20 @@ pub(crate) struct Walks {
     straight: f64,
 }
 
+/// How keys were placed under a bound.
+#[derive(Debug)]
+pub(crate) struct Bounded {
+    /// How many peers were asked for one key.
+    pub(crate) asked: f64,
+    /// The most that one peer holds, and the bound.
+    pub(crate) most: usize,
+    /// See `most`.
+    pub(crate) bound: usize,
+}
+
+/// How many peers are named at once to those who look for room.
+const SET: usize = 64;
+
 /// How an iterative lookup ended.
 #[derive(Debug)]
 pub(crate) struct Lookup {
@@ -141,8 +155,8 @@ impl<T: Model> Ring<T> {
         self.census.proximity.as_ref().map_or(0.0, |proximity| far(proximity).as_secs_f64())
     }
 
-    /// Forwards from node to node; a dead next hop costs a timeout. Timeouts at the last hop are not counted, as in the
-    /// papers: whom the owner's predecessor asks in vain is not on the path.
+    /// From node to node; a dead next hop costs a timeout, once: as in the papers' simulations the lookup is iterative, and
+    /// whoever looks up remembers for all of it who did not answer.
     fn walk(&self, from: usize, key: Key, walks: &mut Walks) -> Option<Guid> {
         let (mut at, mut state, mut without) = (from, Bytes::new(), Vec::new());
         let mut hops = 0;
@@ -158,11 +172,10 @@ impl<T: Model> Ring<T> {
             if self.alive[next] {
                 walks.way += self.far(at, next);
                 (at, state) = (next, route.state);
-                without.clear();
                 hops += 1;
             } else {
                 without.push(route.peers[0]);
-                walks.timeouts += u32::from(route.state.is_empty());
+                walks.timeouts += 1;
             }
         }
         walks.straight += if at == from { 0.0 } else { self.far(from, at) };
@@ -173,9 +186,21 @@ impl<T: Model> Ring<T> {
 
     /// Many walks to random keys. Every one must end at the right owner.
     pub(crate) fn walks(&mut self, config: &T::Config, count: usize) -> Walks {
+        self.walks_to(config, count, |ring| Key(bytes32(&mut ring.rng)))
+    }
+
+    /// Many walks to the places of random nodes.
+    pub(crate) fn walks_to_nodes(&mut self, config: &T::Config, count: usize) -> Walks {
+        self.walks_to(config, count, |ring| {
+            let node = ring.random_node();
+            ring.census.overlay.position(ring.census.guids[node], 0)
+        })
+    }
+
+    fn walks_to(&mut self, config: &T::Config, count: usize, mut key: impl FnMut(&mut Self) -> Key) -> Walks {
         let (survivors, mut walks) = (self.survivors(), Walks::default());
         for _ in 0..count {
-            let (key, from) = (Key(bytes32(&mut self.rng)), self.random_node());
+            let (key, from) = (key(self), self.random_node());
             let owner = self.walk(from, key, &mut walks);
             assert_eq!(owner, T::owner(config, &survivors, &Target::Key(key)), "seed {}: {key:?}", self.seed);
         }
@@ -195,6 +220,33 @@ impl<T: Model> Ring<T> {
         }
         loads.sort_unstable_by(f64::total_cmp);
         loads
+    }
+
+    /// Places so many keys, each at the first peer from its owner on that holds less than `(1 + epsilon)` of the mean: how
+    /// many peers were asked for a key, and the most that one holds. Who comes next is what the owner names as the rest of the
+    /// replica set, and then what the last of these names.
+    pub(crate) fn bounded(&mut self, config: &T::Config, keys: usize, epsilon: f64) -> Bounded {
+        let bound = ((1.0 + epsilon) * keys as f64 / self.nodes.len() as f64).ceil() as usize;
+        let (mut held, mut asked) = (vec![0; self.nodes.len()], 0_usize);
+        for _ in 0..keys {
+            let key = Key(bytes32(&mut self.rng));
+            let owner = T::owner(config, &self.census, &Target::Key(key)).expect("it has owners");
+            let (mut at, mut set, mut place) = (self.index(&owner), Vec::new(), key);
+            asked += 1;
+            while held[at] == bound {
+                if set.is_empty() {
+                    let route = self.route(at, place, SET, &[], &[]);
+                    assert!(matches!(route.verdict, Verdict::Deliver { .. }), "seed {}: {place:?}", self.seed);
+                    set = route.peers.into_iter().rev().collect();
+                }
+                let next = set.pop().expect("there are others");
+                (at, place) = (self.index(&next), self.census.overlay.position(next, 0));
+                asked += 1;
+            }
+            held[at] += 1;
+        }
+        let most = held.into_iter().max().unwrap_or_default();
+        Bounded { asked: asked as f64 / keys as f64, most, bound }
     }
 
     /// One iterative lookup: `alpha` of the nearest who were not asked in each round, until the `k` nearest answered.
