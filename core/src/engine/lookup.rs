@@ -1,10 +1,13 @@
 //! Who owns a target? Iterative with α in parallel and d disjoint paths (Kademlia §2.3; S/Kademlia §4.4),
 //! recursive, and semi-recursive. The overlay's settings choose.
 
+mod known;
+
 use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::book::Book;
 use super::calls::Waits;
 use super::desk::Desk;
 use super::io::{Failure, Outcome, To};
@@ -110,6 +113,15 @@ impl<T: Topology> Lookup<T> {
         let Some(candidate) = self.candidates.iter_mut().find(asked) else { return false };
         (candidate.progress, candidate.hung_up) = (Progress::Fresh, true);
         true
+    }
+
+    /// Those nearest to the target who need not be named again: twice as many as are to be settled, since an answer
+    /// knows others who are gone by now. Where the order is the replier's, what it says is wanted as it is.
+    fn nearest_heard_of(&self, book: &dyn Book) -> Vec<Guid> {
+        let most = if self.breadth > 1 { 2 * self.breadth.max(self.n) } else { 0 };
+        // Whoever was named without a contact may be named with one.
+        let reachable = self.candidates.iter().filter(|c| c.progress != Progress::Fresh || book.has(&c.peer));
+        reachable.take(most).map(|c| c.peer).collect()
     }
 
     /// How many questions are on the way.
@@ -392,13 +404,17 @@ impl<T: Topology> Desk<'_, T> {
             ask.extend(fresh);
         }
         let done = lookup.ended.iter().all(|&ended| ended);
+        let heard = if ask.is_empty() { Vec::new() } else { lookup.nearest_heard_of(&*self.ws.book) };
         let (lane, to, n) = (lookup.lane, lookup.to.clone(), breadth.max(lookup.n).min(255) as u8);
         for peer in ask {
             let Some(lookup) = self.state.lookups.get_mut(&id) else { return };
             let Some(candidate) = lookup.candidates.iter_mut().find(|c| c.peer == peer) else { continue };
             candidate.progress = Progress::Asked;
             let (state, to) = (candidate.state.clone(), Box::new(to.clone()));
-            self.ask(peer, Waits::Find { lookup: id }, None, Bytes::new(), |id| Body::Find { id, lane, n, to, state });
+            self.ask(peer, Waits::Find { lookup: id }, None, Bytes::new(), |id| {
+                let known = known::marks(id, &heard);
+                Body::Find { id, lane, n, to, state, known }
+            });
         }
         if done && let Some(lookup) = self.take_lookup(id) {
             self.end_iterative(lookup);
@@ -436,7 +452,7 @@ impl<T: Topology> Desk<'_, T> {
         id: u32,
         (lane, n): (Lane, u8),
         to: &Target<T>,
-        state: &Bytes,
+        (state, known): (&Bytes, &Bytes),
     ) {
         if self.state.is_client() {
             let body = Body::Next { id, verdict: Verdict::Unreachable, peers: Vec::new(), state: Bytes::new() };
@@ -444,7 +460,8 @@ impl<T: Topology> Desk<'_, T> {
         }
         let n = usize::from(n).clamp(1, 64);
         let query = Query { to, n, without: &[], state, from: Some(peer), lane };
-        let route = self.ask_route(topology, &query);
+        let mut route = self.ask_route(topology, &query);
+        known::leave_out(id, known, &mut route.peers);
         let body = Body::Next { id, verdict: route.verdict, peers: route.peers.clone(), state: route.state.clone() };
         self.keep_route(route);
         self.send_or_drop(peer, body, Bytes::new());
