@@ -25,12 +25,13 @@ use crate::{Distance, Guid, Key};
 const TRY: Duration = Duration::from_secs(5);
 /// How long a lookup may take in all. Peers that a liar made up cost a dial each, one after the other.
 const WITHIN: Duration = Duration::from_secs(60);
-/// How many candidates an iterative lookup remembers.
-const MAX_CANDIDATES: usize = 512;
+/// How many candidates an iterative lookup remembers: eight paths hear of a hundred each.
+const MAX_CANDIDATES: usize = 1024;
 /// How many disjoint paths there can be; S/Kademlia finds no use in more than eight.
 const MAX_PATHS: usize = 8;
-/// How many questions an iterative lookup may ask in all.
-const MAX_QUESTIONS: u32 = 256;
+/// How many questions an iterative lookup may ask in all: each of eight paths settles twenty, and on the way may be lied
+/// to by as many again and more.
+const MAX_QUESTIONS: u32 = 512;
 
 /// Who wants to know.
 #[derive(Clone, Debug)]
@@ -91,6 +92,8 @@ pub(super) struct Lookup<T: Topology> {
     /// Paths that have ended.
     ended: Vec<bool>,
     breadth: usize,
+    /// Iterative: how many of the nearest each path settles.
+    width: usize,
     questions: u32,
     timeouts: u32,
     /// Recursive: first hops tried, tries left and answers awaited.
@@ -167,6 +170,10 @@ impl<T: Topology> Desk<'_, T> {
             claims: Vec::new(),
             ended: vec![false; paths],
             breadth: topology.breadth(),
+            width: match self.state.settings.width {
+                0 => topology.breadth(),
+                width => width,
+            },
             questions: 0,
             timeouts: 0,
             tried: Vec::new(),
@@ -281,7 +288,7 @@ impl<T: Topology> Desk<'_, T> {
     fn begin_iterative(&mut self, topology: &mut T, id: u32) {
         let Some(lookup) = self.state.lookups.get(&id) else { return };
         let (to, lane, via) = (lookup.to.clone(), lookup.lane, lookup.via);
-        let n = lookup.breadth.max(lookup.n).max(self.state.settings.alpha);
+        let n = lookup.breadth.max(lookup.n).max(self.state.settings.alpha).max(lookup.ended.len());
         let me = self.node.me;
         if let Some(via) = via {
             self.add_candidates(topology, id, None, vec![via], &Bytes::new());
@@ -389,7 +396,7 @@ impl<T: Topology> Desk<'_, T> {
             let mut asked = 0;
             let mut fresh = Vec::new();
             let live = lookup.candidates.iter().filter(|c| c.path == path && c.progress != Progress::Failed);
-            let nearest = if breadth > 1 { breadth.max(lookup.n) } else { usize::MAX };
+            let nearest = if breadth > 1 { lookup.width.max(lookup.n) } else { usize::MAX };
             for candidate in live.take(nearest) {
                 match candidate.progress {
                     Progress::Asked => asked += 1,
