@@ -93,7 +93,7 @@ pub(super) struct Lookup<T: Topology> {
     ended: Vec<bool>,
     breadth: usize,
     /// Iterative: how many of the nearest each path settles.
-    width: usize,
+    settle: usize,
     questions: u32,
     timeouts: u32,
     /// Recursive: first hops tried, tries left and answers awaited.
@@ -170,9 +170,9 @@ impl<T: Topology> Desk<'_, T> {
             claims: Vec::new(),
             ended: vec![false; paths],
             breadth: topology.breadth(),
-            width: match self.state.settings.width {
+            settle: match self.state.settings.settle {
                 0 => topology.breadth(),
-                width => width,
+                settle => settle,
             },
             questions: 0,
             timeouts: 0,
@@ -396,7 +396,7 @@ impl<T: Topology> Desk<'_, T> {
             let mut asked = 0;
             let mut fresh = Vec::new();
             let live = lookup.candidates.iter().filter(|c| c.path == path && c.progress != Progress::Failed);
-            let nearest = if breadth > 1 { lookup.width.max(lookup.n) } else { usize::MAX };
+            let nearest = if breadth > 1 { lookup.settle.max(lookup.n) } else { usize::MAX };
             for candidate in live.take(nearest) {
                 match candidate.progress {
                     Progress::Asked => asked += 1,

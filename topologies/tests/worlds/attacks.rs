@@ -88,12 +88,12 @@ fn along(peers: usize, k: usize, settings: Overlay) -> (f64, f64) {
 }
 
 /// S/Kademlia, §5: a path of h peers is good if none of them is bad, and one good path of d is enough. Ours are such chains
-/// with `width = 1, alpha = 1`; by default a path goes on beside a liar, and does better.
+/// with `settle = 1, alpha = 1`; by default a path goes on beside a liar, and does better.
 #[test]
 fn disjoint_paths_evade_liars_as_often_as_the_formula_says() {
     let mut depth = None;
     for disjoint in [1, 2, 4, 8] {
-        let chain = Overlay { disjoint, width: 1, alpha: 1, ..Overlay::default() };
+        let chain = Overlay { disjoint, settle: 1, alpha: 1, ..Overlay::default() };
         let (right, deep) = along(1000, 4, chain);
         let h = *depth.get_or_insert(deep);
         let formula = 1.0 - (1.0 - 0.8_f64.powf(h)).powi(disjoint as i32);
