@@ -136,10 +136,13 @@ struct Body {
 #[derive(Clone)]
 pub struct Contact(Arc<Inner>);
 
+/// A node keeps thousands: what stands in the signed bytes and is hardly ever asked for stays there.
 struct Inner {
     guid: Guid,
-    body: Body,
-    addresses: Vec<TransportAddress>,
+    key: PublicKey,
+    sequence: u64,
+    expires: u64,
+    addresses: Box<[TransportAddress]>,
     signed: Bytes,
     signature: Signature,
 }
@@ -175,12 +178,13 @@ impl Contact {
         };
         let signed = Bytes::from(postcard::to_stdvec(&body).unwrap_or_default());
         let signature = signer.sign(Domain::Contact, &signed);
-        Self::assemble(body, signed, signature)
+        Self::assemble(&body, signed, signature)
     }
 
-    fn assemble(body: Body, signed: Bytes, signature: Signature) -> Self {
+    fn assemble(body: &Body, signed: Bytes, signature: Signature) -> Self {
         let addresses = body.addresses.iter().map(TransportAddress::from).collect();
-        Self(Arc::new(Inner { guid: Guid::of(&body.key), body, addresses, signed, signature }))
+        let Body { key, sequence, expires, .. } = *body;
+        Self(Arc::new(Inner { guid: Guid::of(&key), key, sequence, expires, addresses, signed, signature }))
     }
 
     fn decode(signed: Bytes, signature: Signature) -> Result<Self, ContactError> {
@@ -194,7 +198,7 @@ impl Contact {
         if body.addresses.len() > MAX_ADDRESSES || body.extensions.len() > MAX_ADDRESSES {
             return Err(ContactError::TooLarge);
         }
-        Ok(Self::assemble(body, signed, signature))
+        Ok(Self::assemble(&body, signed, signature))
     }
 
     /// Checks the signature and that it has not expired at `now`.
@@ -205,7 +209,7 @@ impl Contact {
         if self.expires() <= now {
             return Err(ContactError::Expired);
         }
-        let good = verifier.verify(&self.0.body.key, Domain::Contact, &self.0.signed, &self.0.signature);
+        let good = verifier.verify(&self.0.key, Domain::Contact, &self.0.signed, &self.0.signature);
         if good { Ok(()) } else { Err(ContactError::BadSignature) }
     }
 
@@ -218,7 +222,7 @@ impl Contact {
     /// The key that signed it.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        self.0.body.key
+        self.0.key
     }
 
     /// Where its owner listens, in the owner's order.
@@ -230,13 +234,13 @@ impl Contact {
     /// Of two contacts of one node the higher sequence is the newer.
     #[must_use]
     pub fn sequence(&self) -> u64 {
-        self.0.body.sequence
+        self.0.sequence
     }
 
     /// From when on it is no longer valid.
     #[must_use]
     pub fn expires(&self) -> Time {
-        Time::from_secs(self.0.body.expires)
+        Time::from_secs(self.0.expires)
     }
 
     /// How many bytes it takes on the wire.

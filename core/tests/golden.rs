@@ -151,7 +151,7 @@ fn bodies() -> Vec<(&'static str, Body<Toy>)> {
             Body::Routed(Box::new(routed(Return::Path, Target::Address(300), What::Lookup { n: 8 }))),
         "answer": Body::Answer { .. } => Body::Answer { id: 300, hops: 2, answer: Answer::Unreachable },
         "find": Body::Find { .. } =>
-            Body::Find { id: 1, lane: lane(2), n: 8, to: Box::new(Target::Key(Key([4; 32]))), state: state() },
+            Body::Find { id: 1, lane: lane(2), n: 8, to: Box::new(Target::Key(Key([4; 32]))), state: state(), known: state() },
         "next": Body::Next { .. } =>
             Body::Next { id: 1, verdict: Verdict::Deliver { rank: 1 }, peers: vec![guid(2)], state: state() },
         "copy": Body::Copy(_) => Body::Copy(Box::new(copied(None))),

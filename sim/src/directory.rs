@@ -139,6 +139,10 @@ impl Book for SharedBook {
         self.find(peer)
     }
 
+    fn has(&self, peer: &Guid) -> bool {
+        self.open().number(peer).is_some()
+    }
+
     fn learn(&mut self, _contact: Contact, _now: Time) -> Result<(), ContactError> {
         Ok(())
     }

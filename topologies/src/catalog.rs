@@ -200,6 +200,13 @@ impl Configure for Overlay {
                 0..=MAX_SPILL,
                 |overlay| &mut overlay.spill,
             ),
+            Knob::number(
+                "settle",
+                "0",
+                "how many of the nearest each path of an iterative lookup settles; 0 for as many as the topology says",
+                0..=MAX_SETTLED,
+                |overlay| &mut overlay.settle,
+            ),
         ]
     }
 }
@@ -332,6 +339,8 @@ fn refuse_rest(topology: &str, rest: &Pairs<'_>, known: &[&'static str]) -> Resu
 
 /// The most questions of one lookup at once: libp2p asks 10, more would only flood.
 const MAX_ALPHA: usize = 32;
+/// The most a path settles: the engine's answers name no more.
+const MAX_SETTLED: usize = 64;
 /// The most disjoint paths: with 8, 99 of 100 lookups evade a fifth of bad peers (S/Kademlia, §5).
 const MAX_DISJOINT: usize = 16;
 /// The most records of a peer: a million, of a gigabyte at most.

@@ -16,6 +16,10 @@ pub const MAX_CONTACTS: usize = 8192;
 pub trait Book: Send + fmt::Debug {
     /// How to reach a peer. Perhaps not verified: the handshake proves whom one dialed.
     fn get(&self, peer: &Guid) -> Option<Contact>;
+    /// Whether [`get`](Self::get) knows a way.
+    fn has(&self, peer: &Guid) -> bool {
+        self.get(peer).is_some()
+    }
     /// Somebody said this.
     ///
     /// # Errors

@@ -1,10 +1,13 @@
 //! Who owns a target? Iterative with α in parallel and d disjoint paths (Kademlia §2.3; S/Kademlia §4.4),
 //! recursive, and semi-recursive. The overlay's settings choose.
 
+mod known;
+
 use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::book::Book;
 use super::calls::Waits;
 use super::desk::Desk;
 use super::io::{Failure, Outcome, To};
@@ -22,12 +25,13 @@ use crate::{Distance, Guid, Key};
 const TRY: Duration = Duration::from_secs(5);
 /// How long a lookup may take in all. Peers that a liar made up cost a dial each, one after the other.
 const WITHIN: Duration = Duration::from_secs(60);
-/// How many candidates an iterative lookup remembers.
-const MAX_CANDIDATES: usize = 512;
+/// How many candidates an iterative lookup remembers: eight paths hear of a hundred each.
+const MAX_CANDIDATES: usize = 1024;
 /// How many disjoint paths there can be; S/Kademlia finds no use in more than eight.
 const MAX_PATHS: usize = 8;
-/// How many questions an iterative lookup may ask in all.
-const MAX_QUESTIONS: u32 = 256;
+/// How many questions an iterative lookup may ask in all: each of eight paths settles twenty, and on the way may be lied
+/// to by as many again and more.
+const MAX_QUESTIONS: u32 = 512;
 
 /// Who wants to know.
 #[derive(Clone, Debug)]
@@ -88,6 +92,8 @@ pub(super) struct Lookup<T: Topology> {
     /// Paths that have ended.
     ended: Vec<bool>,
     breadth: usize,
+    /// Iterative: how many of the nearest each path settles.
+    settle: usize,
     questions: u32,
     timeouts: u32,
     /// Recursive: first hops tried, tries left and answers awaited.
@@ -110,6 +116,15 @@ impl<T: Topology> Lookup<T> {
         let Some(candidate) = self.candidates.iter_mut().find(asked) else { return false };
         (candidate.progress, candidate.hung_up) = (Progress::Fresh, true);
         true
+    }
+
+    /// Those nearest to the target who need not be named again: twice as many as are to be settled, since an answer
+    /// knows others who are gone by now. Where the order is the replier's, what it says is wanted as it is.
+    fn nearest_heard_of(&self, book: &dyn Book) -> Vec<Guid> {
+        let most = if self.breadth > 1 { 2 * self.breadth.max(self.n) } else { 0 };
+        // Whoever was named without a contact may be named with one.
+        let reachable = self.candidates.iter().filter(|c| c.progress != Progress::Fresh || book.has(&c.peer));
+        reachable.take(most).map(|c| c.peer).collect()
     }
 
     /// How many questions are on the way.
@@ -155,6 +170,10 @@ impl<T: Topology> Desk<'_, T> {
             claims: Vec::new(),
             ended: vec![false; paths],
             breadth: topology.breadth(),
+            settle: match self.state.settings.settle {
+                0 => topology.breadth(),
+                settle => settle,
+            },
             questions: 0,
             timeouts: 0,
             tried: Vec::new(),
@@ -269,7 +288,7 @@ impl<T: Topology> Desk<'_, T> {
     fn begin_iterative(&mut self, topology: &mut T, id: u32) {
         let Some(lookup) = self.state.lookups.get(&id) else { return };
         let (to, lane, via) = (lookup.to.clone(), lookup.lane, lookup.via);
-        let n = lookup.breadth.max(lookup.n).max(self.state.settings.alpha);
+        let n = lookup.breadth.max(lookup.n).max(self.state.settings.alpha).max(lookup.ended.len());
         let me = self.node.me;
         if let Some(via) = via {
             self.add_candidates(topology, id, None, vec![via], &Bytes::new());
@@ -377,7 +396,7 @@ impl<T: Topology> Desk<'_, T> {
             let mut asked = 0;
             let mut fresh = Vec::new();
             let live = lookup.candidates.iter().filter(|c| c.path == path && c.progress != Progress::Failed);
-            let nearest = if breadth > 1 { breadth.max(lookup.n) } else { usize::MAX };
+            let nearest = if breadth > 1 { lookup.settle.max(lookup.n) } else { usize::MAX };
             for candidate in live.take(nearest) {
                 match candidate.progress {
                     Progress::Asked => asked += 1,
@@ -392,13 +411,17 @@ impl<T: Topology> Desk<'_, T> {
             ask.extend(fresh);
         }
         let done = lookup.ended.iter().all(|&ended| ended);
+        let heard = if ask.is_empty() { Vec::new() } else { lookup.nearest_heard_of(&*self.ws.book) };
         let (lane, to, n) = (lookup.lane, lookup.to.clone(), breadth.max(lookup.n).min(255) as u8);
         for peer in ask {
             let Some(lookup) = self.state.lookups.get_mut(&id) else { return };
             let Some(candidate) = lookup.candidates.iter_mut().find(|c| c.peer == peer) else { continue };
             candidate.progress = Progress::Asked;
             let (state, to) = (candidate.state.clone(), Box::new(to.clone()));
-            self.ask(peer, Waits::Find { lookup: id }, None, Bytes::new(), |id| Body::Find { id, lane, n, to, state });
+            self.ask(peer, Waits::Find { lookup: id }, None, Bytes::new(), |id| {
+                let known = known::marks(id, &heard);
+                Body::Find { id, lane, n, to, state, known }
+            });
         }
         if done && let Some(lookup) = self.take_lookup(id) {
             self.end_iterative(lookup);
@@ -436,7 +459,7 @@ impl<T: Topology> Desk<'_, T> {
         id: u32,
         (lane, n): (Lane, u8),
         to: &Target<T>,
-        state: &Bytes,
+        (state, known): (&Bytes, &Bytes),
     ) {
         if self.state.is_client() {
             let body = Body::Next { id, verdict: Verdict::Unreachable, peers: Vec::new(), state: Bytes::new() };
@@ -444,7 +467,8 @@ impl<T: Topology> Desk<'_, T> {
         }
         let n = usize::from(n).clamp(1, 64);
         let query = Query { to, n, without: &[], state, from: Some(peer), lane };
-        let route = self.ask_route(topology, &query);
+        let mut route = self.ask_route(topology, &query);
+        known::leave_out(id, known, &mut route.peers);
         let body = Body::Next { id, verdict: route.verdict, peers: route.peers.clone(), state: route.state.clone() };
         self.keep_route(route);
         self.send_or_drop(peer, body, Bytes::new());

@@ -61,6 +61,9 @@ pub struct Overlay {
     pub alpha: usize,
     /// How many disjoint paths a lookup takes (S/Kademlia); each peer is on one only.
     pub disjoint: usize,
+    /// How many of the nearest each path of an iterative lookup settles; 0 for as many as the topology says. A path that
+    /// settles 1 is a chain: it ends at whoever names nobody nearer.
+    pub settle: usize,
     /// How often a recursive lookup is tried again over another first hop.
     pub retries: u32,
     /// After how many hops a routed message is dropped.
@@ -99,6 +102,7 @@ impl Default for Overlay {
             lookup: Lookup::Recursive,
             alpha: 3,
             disjoint: 1,
+            settle: 0,
             retries: 3,
             hop_limit: 64,
             kept_bytes: 1 << 20,

@@ -455,7 +455,9 @@ impl<T: Topology> Desk<'_, T> {
             }
             Body::Routed(routed) => self.routed(topology, routed, payload, peer),
             Body::Answer { id, hops, answer } => self.answer(peer, id, hops, answer, payload),
-            Body::Find { id, lane, n, to, state } => self.find(topology, peer, id, (lane, n), &to, &state),
+            Body::Find { id, lane, n, to, state, known } => {
+                self.find(topology, peer, id, (lane, n), &to, (&state, &known));
+            }
             Body::Next { id, .. } => {
                 if let Some(Waits::Find { lookup }) = self.answered(id, &peer, Kind::Next) {
                     let answer = Some(body);

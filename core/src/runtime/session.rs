@@ -27,9 +27,11 @@ use crate::wire::{self, Frame};
 
 /// How much bulk is written before it is looked again whether something more urgent came.
 const BULK_AT_ONCE: usize = 64 * 1024;
-/// How much an idle wire reads at once, and a busy one.
+/// How much an idle wire reads at once, and a busy one; in between it grows by steps, since one answer of a few
+/// kibibytes makes no wire busy.
 const READ_IDLE: usize = 512;
 const READ_BUSY: usize = 64 * 1024;
+const READ_GROWTH: usize = 4;
 /// How long what is queued may take to be written once a wire is to be closed: 8 MiB over a slow line.
 const LINGER: Duration = Duration::from_secs(10);
 /// The same for a peer that broke the rules: it is told so if it reads, and not waited for.
@@ -202,7 +204,7 @@ async fn read(wire: Wire, mut recv: RecvStream) {
         match got {
             Ok(0) => break "the peer closed".into(),
             Err(error) => break error.to_string(),
-            Ok(got) => size = if got >= size { READ_BUSY } else { READ_IDLE },
+            Ok(got) => size = if got >= size { READ_BUSY.min(READ_GROWTH * size) } else { READ_IDLE },
         }
         let mail = match whole(&buffer) {
             Ok(0) => continue,
@@ -211,6 +213,10 @@ async fn read(wire: Wire, mut recv: RecvStream) {
         };
         if mailbox.send(mail).await.is_err() {
             break "the node ended".into();
+        }
+        if size == READ_IDLE && buffer.is_empty() && buffer.capacity() > READ_IDLE {
+            // What a busy moment left is not kept for idle ones.
+            buffer = BytesMut::new();
         }
     };
     tracing::debug!(peer = %peer.short(), %why, "wire ended");

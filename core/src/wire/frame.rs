@@ -309,6 +309,8 @@ pub enum Body<T: Topology> {
         to: Box<Target<T>>,
         /// Route state.
         state: Bytes,
+        /// Two bytes for each of those the asker knows of and need not be told of; only wide lookups say so.
+        known: Bytes,
     },
     /// Iterative lookup: this.
     Next {
@@ -447,7 +449,7 @@ impl<T: Topology> Body<T> {
                 routed.state.len() + if let What::Message(message) = &routed.what { T::weight(message) } else { 0 }
             }
             Self::Answer { answer: Answer::Found { peers }, .. } => peers.len() * GUID_BYTES,
-            Self::Find { state, .. } => state.len(),
+            Self::Find { state, known, .. } => state.len() + known.len(),
             Self::Next { peers, state, .. } => peers.len() * GUID_BYTES + state.len(),
             Self::Store { record, .. } => record.wire_len(),
             Self::Fetched { records, .. } | Self::Answer { answer: Answer::Records { records, .. }, .. } => {
@@ -545,8 +547,8 @@ impl<T: Topology> Clone for Body<T> {
             Self::Reply { id, message } => Self::Reply { id: *id, message: message.clone() },
             Self::Routed(routed) => Self::Routed(routed.clone()),
             Self::Answer { id, hops, answer } => Self::Answer { id: *id, hops: *hops, answer: answer.clone() },
-            Self::Find { id, lane, n, to, state } => {
-                Self::Find { id: *id, lane: *lane, n: *n, to: to.clone(), state: state.clone() }
+            Self::Find { id, lane, n, to, state, known } => {
+                Self::Find { id: *id, lane: *lane, n: *n, to: to.clone(), state: state.clone(), known: known.clone() }
             }
             Self::Next { id, verdict, peers, state } => {
                 Self::Next { id: *id, verdict: *verdict, peers: peers.clone(), state: state.clone() }

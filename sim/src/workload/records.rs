@@ -45,6 +45,17 @@ impl Default for Records {
     }
 }
 
+impl Records {
+    /// So many values, paced for a world of so many peers: each asks for one every ten seconds, whatever its size. Among
+    /// few peers faster ones would measure the storm of their dials.
+    #[must_use]
+    pub fn among(count: usize, peers: usize) -> Self {
+        Self { count, every: EACH_EVERY.div_f64(peers.max(1) as f64), ..Self::default() }
+    }
+}
+
+/// How long a peer takes between two values of its own, on average.
+const EACH_EVERY: Duration = Duration::from_secs(10);
 /// Keeps these draws apart from others.
 const RECORDS: u64 = 0x7265_636f_7264;
 /// The kinds of frames that records take; looking their replicas up is counted with all other lookups.

@@ -1,14 +1,21 @@
 //! What attackers do to topologies that were written without a thought of them.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use polymorph_core::engine::settings::{Lookup, Overlay};
+use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::Model;
+use polymorph_core::wire::{Body, Frame};
+use polymorph_core::{Guid, Key};
 use polymorph_sim::attack::damage::{Damage, Plan, measure};
-use polymorph_sim::{Codec, Options, Terms, World};
+use polymorph_sim::attack::{Attacker, Fate, Scene};
+use polymorph_sim::workload::{self, Lookups};
+use polymorph_sim::{Codec, Options, Peer, Terms, World};
 use polymorph_topologies::mesh::HyParViewPlumtree;
 use polymorph_topologies::ring::chord::Chord;
-use polymorph_topologies::ring::kademlia::Kademlia;
+use polymorph_topologies::ring::kademlia::{self, Kademlia};
 
 const PEERS: usize = 60;
 const LOOKUPS: usize = 100;
@@ -61,6 +68,74 @@ fn who_lists_only_whom_it_heard_is_not_poisoned_by_hearsay() {
     // A tenth of all peers is a tenth of the tables, and owns a tenth of the keys.
     assert!((0.05..0.15).contains(&damage.with.tables));
     assert!(damage.with.honest >= Some(LOOKUPS * 3 / 4));
+}
+
+/// Kademlia's lookups along disjoint paths while every fifth peer lies: which share names the owner, and how deep they
+/// go while nobody lies.
+fn along(peers: usize, k: usize, settings: Overlay) -> (f64, f64) {
+    const COUNT: usize = 500;
+    let config = kademlia::Config { k, ..kademlia::Config::default() };
+    let terms = Terms { settings: Overlay { lookup: Lookup::Iterative, ..settings }, ..Terms::default() };
+    let mut world = World::<Kademlia>::new(Options::seeded(42));
+    world.ideal(&terms, &config, peers).expect("an ideal world");
+    let plan = Lookups { count: COUNT, every: Duration::from_millis(20), ..Lookups::default() };
+    let calm = workload::lookups(&mut world, &terms.name, &plan, workload::owner_of::<Kademlia>(&config));
+    assert_eq!(calm.consistent, Some(COUNT), "all is well without attackers");
+    let plan = Plan { lookups: COUNT, broadcasts: 0, lasts: Duration::ZERO };
+    let damage = measure(&mut world, &terms, &config, "misroute:0.2".parse().expect("an attack"), plan);
+    let right = damage.with.consistent.expect("keys have owners") as f64 / damage.with.lookups as f64;
+    (right, calm.hops.expect("some ended").mean)
+}
+
+/// S/Kademlia, §5: a path of h peers is good if none of them is bad, and one good path of d is enough. Ours are such chains
+/// with `settle = 1, alpha = 1`; by default a path goes on beside a liar, and does better.
+#[test]
+fn disjoint_paths_evade_liars_as_often_as_the_formula_says() {
+    let mut depth = None;
+    for disjoint in [1, 2, 4, 8] {
+        let chain = Overlay { disjoint, settle: 1, alpha: 1, ..Overlay::default() };
+        let (right, deep) = along(1000, 4, chain);
+        let h = *depth.get_or_insert(deep);
+        let formula = 1.0 - (1.0 - 0.8_f64.powf(h)).powi(disjoint as i32);
+        println!("{disjoint} paths: {right:.3} right, {formula:.3} by the formula with h = {h:.2}");
+        assert!((right - formula).abs() < 0.05);
+    }
+    let (right, _) = along(1000, 4, Overlay::default());
+    println!("as lookups go by default: {right:.3}");
+    assert!(right > 0.95);
+}
+
+/// Counts the questions a peer hears.
+struct Hearing(Arc<Mutex<BTreeMap<Guid, u32>>>);
+
+impl<T: Topology> Attacker<T> for Hearing {
+    fn hears(&mut self, frame: Frame<T>, scene: &mut Scene<T>) -> Fate<T> {
+        if let Body::Find { .. } = frame.body {
+            *self.0.lock().expect("one thread").entry(scene.me).or_default() += 1;
+        }
+        Fate::Pass(frame)
+    }
+}
+
+#[test]
+fn no_peer_is_on_two_paths_of_a_lookup() {
+    let mut questions = Vec::new();
+    for disjoint in [1, 4] {
+        let settings = Overlay { lookup: Lookup::Iterative, disjoint, ..Overlay::default() };
+        let terms = Terms { settings, ..Terms::default() };
+        let mut world = World::<Kademlia>::new(Options::seeded(5));
+        world.ideal(&terms, &kademlia::Config::default(), 300).expect("an ideal world");
+        let heard = Arc::new(Mutex::new(BTreeMap::new()));
+        for peer in world.peers().collect::<Vec<_>>() {
+            world.corrupt(peer, Hearing(heard.clone()));
+        }
+        world.lookup(Peer(7), Key::of(b"wanted"), 1);
+        world.run_for(Duration::from_secs(20));
+        let heard = heard.lock().expect("one thread");
+        assert!(heard.values().all(|times| *times == 1), "somebody was asked twice");
+        questions.push(heard.len());
+    }
+    assert!(questions[1] > 2 * questions[0], "{questions:?}: each path asks on its own");
 }
 
 #[test]

@@ -46,6 +46,11 @@ fn ideal_tables_find_the_nearest_with_about_one_question_for_each() {
     println!("{questions:.1} questions for each lookup");
     // With k = 20 and α = 3 an idealized computation needs 21.5 at a thousand peers.
     assert!((questions - 21.5).abs() < 2.0);
+    let spent = world.traffic().since(&before);
+    let [asked, answered] = ["find", "next"].map(|kind| spent.bytes(kind) as f64 / spent.frames(kind) as f64);
+    println!("{asked:.0} B of a question, {answered:.0} B of an answer");
+    // Twenty peers with their contacts would be three kibibytes; most were named before.
+    assert!(asked < 150.0 && answered < 700.0);
     assert_exact_sets(&mut world, &config, 50);
 }
 

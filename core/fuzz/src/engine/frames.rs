@@ -77,6 +77,7 @@ impl Sender<'_> {
                 n: source.byte(),
                 to: Box::new(target(source)),
                 state: source.bytes(),
+                known: source.bytes(),
             },
             14 => Body::Next { id, verdict: verdict(source), peers: self.guids(source), state: source.bytes() },
             15 => Body::Copy(Box::new(self.copied(source))),

@@ -65,7 +65,7 @@ impl Visitor for Run<'_> {
         let quiet = T::claims(&config, arguments.peers).quiet;
         world.run_for(Duration::from_secs(if arguments.ideal { 0 } else { quiet }));
         let lying = (arguments.records > 0 && powers.routes).then(|| {
-            let plan = workload::Records { count: arguments.records, ..workload::Records::default() };
+            let plan = workload::Records::among(arguments.records, arguments.peers);
             workload::put(&mut world, &plan)
         });
         if arguments.churn.0.is_some() {

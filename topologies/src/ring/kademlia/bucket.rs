@@ -168,13 +168,17 @@ mod tests {
         assert_eq!((bucket.entries.len(), bucket.spare.len()), (K, K));
     }
 
-    /// What becomes of the oldest entry when it answers while somebody else waits.
+    /// What becomes of a newcomer when the bucket is full and its oldest entry answers. Where the oldest is silent, all
+    /// put the newcomer in its place.
     #[derive(Clone, Copy, PartialEq)]
     enum Rule {
-        /// It stays: Kademlia's.
+        /// It waits: Kademlia's.
         Oldest,
-        /// It stays or goes as a coin falls.
-        Coin,
+        /// It takes the place of a random entry: of one that lives, because to throw out the dead is detection, in which
+        /// the rules are alike; and its place in the order, so that both go on asking as often.
+        Random,
+        /// It takes the place of a random entry, dead or alive, and nobody is ever asked.
+        Blind,
     }
 
     /// Peers who come and go, and buckets that hear one of them each minute: the share of entries that are alive.
@@ -201,11 +205,19 @@ mod tests {
             for bucket in &mut buckets {
                 let heard = Entry { head: 0, guid: guid(population[(draw() % PEERS) as usize].0) };
                 if let Heard::Doubt(oldest) = bucket.hear(heard, 20, now) {
-                    let stays = there.contains(&oldest) && (rule == Rule::Oldest || draw() >> 63 == 0);
-                    if stays {
-                        bucket.hear(Entry { head: 0, guid: oldest }, 20, now);
-                    } else {
+                    if rule == Rule::Blind {
+                        let any = bucket.entries[(draw() % 20) as usize].guid;
+                        bucket.lose(&any);
+                    } else if !there.contains(&oldest) {
                         bucket.lose(&oldest);
+                    } else {
+                        bucket.hear(Entry { head: 0, guid: oldest }, 20, now);
+                        if rule == Rule::Random {
+                            let mut living: Vec<&mut Entry> =
+                                bucket.entries.iter_mut().filter(|entry| there.contains(&entry.guid)).collect();
+                            let at = draw() as usize % living.len();
+                            *living[at] = bucket.spare.pop().expect("who was heard just now");
+                        }
                     }
                 }
                 if step > MINUTES / 3 {
@@ -221,11 +233,13 @@ mod tests {
     fn who_keeps_the_oldest_has_more_live_entries_where_those_who_stayed_will_stay_and_as_many_where_not() {
         let mean = core::time::Duration::from_secs(3600);
         let scale = mean.div_f64(libm::tgamma(1.0 + 1.0 / 0.59));
-        let shares = |lifetimes| [Rule::Oldest, Rule::Coin].map(|rule| live_share(lifetimes, rule));
+        let shares = |lifetimes| [Rule::Oldest, Rule::Random, Rule::Blind].map(|rule| live_share(lifetimes, rule));
         let (weibull, exponential) =
             (shares(Lifetimes::Weibull { shape: 0.59, scale }), shares(Lifetimes::Exponential { mean }));
-        println!("live entries, the oldest kept or by chance: Weibull {weibull:.3?}, exponential {exponential:.3?}");
+        println!("live entries, the oldest kept, by chance, by chance and unasked:");
+        println!("Weibull {weibull:.3?}, exponential {exponential:.3?}");
         assert!(weibull[0] > weibull[1] + 0.02);
         assert!((exponential[0] - exponential[1]).abs() < 0.01);
+        assert!(weibull[0] > weibull[2] + 0.02 && exponential[0] > exponential[2], "asking is better than not");
     }
 }
