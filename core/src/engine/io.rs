@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Slot;
 use crate::overlay::Grant;
 use crate::record::{GetOptions, PutOptions, Record, Source};
+use crate::snapshot::{KeptRecord, OwnRecord};
 use crate::topology::Topology;
 use crate::topology::event::{Change, Reachability, Ticket};
 use crate::topology::question::{CopyId, Hold, Target};
@@ -247,6 +248,14 @@ pub enum Command<T: Topology> {
         ticket: Ticket,
         /// Whom.
         peer: Guid,
+    },
+    /// Take in records of a [`Snapshot`](crate::snapshot::Snapshot): what is out of order or older than what is here
+    /// is counted as refused.
+    Restore {
+        /// What was kept for others. Each costs a signature check: so many at once as the driver can wait for.
+        kept: Vec<KeptRecord>,
+        /// What this node published.
+        own: Vec<OwnRecord>,
     },
 }
 
@@ -545,6 +554,7 @@ impl<T: Topology> fmt::Debug for Command<T> {
             Self::Consumed { .. } => "consumed",
             Self::Hold { .. } => "hold",
             Self::Ping { .. } => "ping",
+            Self::Restore { .. } => "restore",
         })
     }
 }
