@@ -9,9 +9,10 @@ use polymorph_core::engine::{Contacts, Engine, Slot, Workspace, settings};
 use polymorph_core::record::{Receipt, Record};
 use polymorph_core::snapshot::{KeptRecord, OwnRecord, Snapshot};
 use polymorph_core::topology::question::Hold;
-use polymorph_core::{Ed25519, Key, OverlayId, Time};
+use polymorph_core::{Contact, Ed25519, Key, OverlayId, Time};
 
 use crate::net::Net;
+use crate::puppet::Say;
 use crate::records::{HOUR, KEY, attach_known, evil_with, get, kept, known, publisher, put, refused, store, three};
 use crate::spec::spec;
 
@@ -178,6 +179,24 @@ fn shares_are_what_they_were() {
 }
 
 #[test]
+fn a_contact_that_changed_is_told_again_over_the_same_session() {
+    let mut net = Net::new(4, 3);
+    net.attach_all("ring");
+    let (one, two) = (net.guid(1), net.guid(2));
+    let name = move |net: &mut Net| {
+        net.act(0, move |cx| cx.send(one, Say::Peers(vec![two])).expect("there is room"));
+        net.run_secs(1);
+        net.nodes[1].ws.book.get(&two).map(|contact| contact.sequence())
+    };
+    assert_eq!(name(&mut net), Some(1));
+    // It is started again, and listens elsewhere.
+    let until = net.now + Duration::from_secs(HOUR);
+    let moved = Contact::sign(&net.nodes[2].identity, &["mem:elsewhere".parse().expect("an address")], 2, until);
+    net.nodes[0].ws.book.learn(moved, net.now).expect("it is signed");
+    assert_eq!(name(&mut net), Some(2));
+}
+
+#[test]
 fn only_members_of_an_overlay_are_in_its_snapshot() {
     let mut net = Net::new(3, 4);
     // Node 1 is in both, node 2 in the other one only, node 3 is known and in none.
@@ -194,7 +213,7 @@ fn only_members_of_an_overlay_are_in_its_snapshot() {
     let mut members = |slot| {
         let node = &mut net.nodes[0];
         let snapshot = node.engine.snapshot(net.now, Slot(slot), &mut *node.ws.book).expect("it is attached");
-        let mut guids: Vec<_> = snapshot.contacts.iter().map(polymorph_core::Contact::guid).collect();
+        let mut guids: Vec<_> = snapshot.contacts.iter().map(Contact::guid).collect();
         guids.sort_unstable();
         guids
     };
