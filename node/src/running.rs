@@ -147,7 +147,12 @@ impl Running {
             Some(store) if !text.client => Some(MediaService::start(&overlay, store).await?),
             _ => None,
         };
+        let before = known.contacts.clone();
         overlay.resume(known, &seeds).await?;
+        if seeds.is_empty() && !before.is_empty() {
+            let overlay = overlay.clone();
+            tokio::spawn(async move { overlay.begin_if_nobody_does(&before).await });
+        }
         let attached = Attached { text, overlay: overlay.clone(), media: media.map(Arc::new) };
         self.lock().push(attached);
         Ok(overlay)

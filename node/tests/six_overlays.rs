@@ -22,27 +22,44 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A node, and its overlays in the order of [`RINGS`].
 struct Member {
+    identity: Identity,
     node: Node,
     overlays: Vec<Overlay>,
 }
 
-/// A node that is a member of all six, joining through an earlier one.
-async fn member(at: usize, seed: Option<Contact>) -> Member {
+/// A node with all six attached, and not joined.
+async fn attached(identity: Identity) -> Member {
     // As many sessions as there are pairs: what is looked at is whether there is more than one.
     let settings = settings::Node { connections: NODES, ..settings::Node::default() };
-    let builder = polymorph::node(&Identity::generate()).settings(settings);
+    let builder = polymorph::node(&identity).settings(settings);
     let node = builder.listen("tcp://127.0.0.1:0".parse().unwrap()).start().await.unwrap();
     let mut overlays = Vec::new();
     for ring in RINGS {
         let overlay = node.attach(polymorph::overlay(node.guid(), ring, ring, &[]).unwrap()).await.unwrap();
-        overlay.join(seed.as_slice()).await.unwrap();
         overlays.push(overlay);
     }
-    for overlay in overlays.iter().filter(|_| at > 0) {
-        let joined = overlay.joined(PATIENCE).await;
-        joined.unwrap_or_else(|e| panic!("node {at} did not join {}: {e}", overlay.name()));
+    Member { identity, node, overlays }
+}
+
+/// A node that is a member of all six, joining through an earlier one.
+async fn member(at: usize, seed: Option<Contact>) -> Member {
+    let member = attached(Identity::generate()).await;
+    for overlay in &member.overlays {
+        overlay.join(seed.as_slice()).await.unwrap();
     }
-    Member { node, overlays }
+    if at > 0 {
+        member.joined().await;
+    }
+    member
+}
+
+impl Member {
+    async fn joined(&self) {
+        for overlay in &self.overlays {
+            let joined = overlay.joined(PATIENCE).await;
+            joined.unwrap_or_else(|e| panic!("{:?} did not join {}: {e}", self.node, overlay.name()));
+        }
+    }
 }
 
 async fn start() -> Vec<Member> {

@@ -249,9 +249,11 @@ pub enum Command<T: Topology> {
         /// Whom.
         peer: Guid,
     },
-    /// Take in records of a [`Snapshot`](crate::snapshot::Snapshot): what is out of order or older than what is here
-    /// is counted as refused.
+    /// Take in parts of a [`Snapshot`](crate::snapshot::Snapshot): records that are out of order or older than what is
+    /// here are counted as refused.
     Restore {
+        /// How to reach peers.
+        contacts: Vec<Contact>,
         /// What was kept for others. Each costs a signature check: so many at once as the driver can wait for.
         kept: Vec<KeptRecord>,
         /// What this node published.

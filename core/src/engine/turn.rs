@@ -303,7 +303,7 @@ impl<T: Topology> Turn<'_, T> {
             Command::Ping { ticket, peer } => {
                 desk.ask(peer, Waits::Ping { ticket }, None, Bytes::new(), |id| Body::Ping { id });
             }
-            Command::Restore { kept, own } => desk.restore(kept, own),
+            Command::Restore { contacts, kept, own } => desk.restore(contacts, kept, own),
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn resume(net: &mut Net, at: usize, snapshot: &[u8]) {
     let own = net.contact(at);
     net.nodes[at].ws.book.introduce(own);
     let Snapshot { contacts, kept, own } = Snapshot::decode(snapshot, OVERLAY).expect("it was written here");
-    net.command(at, Slot(0), Command::Restore { kept, own });
+    net.command(at, Slot(0), Command::Restore { contacts: contacts.clone(), kept, own });
     net.command(at, Slot(0), Command::Join { seeds: contacts });
 }
 
@@ -94,7 +94,7 @@ fn what_is_forged_or_late_or_older_in_a_snapshot_is_refused_and_counted() {
         last: 1,
     };
     let own = vec![own(1025, HOUR), own(1, 49 * HOUR)];
-    net.command(1, Slot(0), Command::Restore { kept, own });
+    net.command(1, Slot(0), Command::Restore { contacts: Vec::new(), kept, own });
     let refused = refused(&net);
     assert_eq!((refused.forged, refused.expired, refused.older), (1, 1, 1));
     assert_eq!(records_at(&net, 1), 1);

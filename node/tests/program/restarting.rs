@@ -76,6 +76,38 @@ fn what_was_put_through_a_node_alone_in_the_world_is_there_however_often_it_is_k
 }
 
 #[test]
+fn two_nodes_that_are_killed_at_once_find_each_other_again() {
+    let place = Place::new();
+    let listen = ["one", "two"].map(|home| format!("unix:{}", place.path(&format!("{home}.sock")).display()));
+    let node = |at: usize| ["node", "--overlay", "find=kademlia", "--listen", &listen[at]];
+    let mut one = place.start("one", &node(0));
+    let contact = text(&one.event("ready"), "contact");
+    let mut two = place.start("two", &[&node(1)[..], &["--join", &contact]].concat());
+    two.event("ready");
+    until_linked(&place, "two");
+    for number in 0..6 {
+        place.lines(["one", "two"][number % 2], &["put", &format!("key {number}"), &format!("{number}")]);
+    }
+    [&mut one, &mut two].into_iter().for_each(Running::kill);
+    // Where a killed node listened its socket is left.
+    let _again = [0, 1].map(|at| {
+        let mut again = place.start(["one", "two"][at], &node(at));
+        again.event("ready");
+        again
+    });
+    for home in ["one", "two"] {
+        let is_in = || place.run(home, &["lookup", "a key"]).status.success();
+        assert!((0..2000).any(|_| is_in()), "{home} is not in");
+        until_linked(&place, home);
+    }
+    for number in 0..6 {
+        for home in ["one", "two"] {
+            assert_eq!(values(&place.lines(home, &["records", &format!("key {number}")])), [format!("{number}")]);
+        }
+    }
+}
+
+#[test]
 fn a_damaged_snapshot_is_set_aside_in_one_line_and_the_node_runs() {
     let place = Place::new();
     let (node, _) = start(&place, "one", &[]);

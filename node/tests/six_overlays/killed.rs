@@ -1,14 +1,18 @@
-//! A quarter of the nodes is killed at once: no goodbye, only sockets that close. What was put is read all the same.
+//! A quarter of the nodes is killed at once: no goodbye, only sockets that close. What was put is read all the same, and
+//! those that are started again with what they knew are of use at once.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use polymorph::core::record::{GetOptions, Quorum};
-use polymorph::{Guid, Key, Overlay};
+use polymorph::core::snapshot::Snapshot;
+use polymorph::core::{Admission, OverlayId, OverlayName};
+use polymorph::{Guid, Identity, Key, Overlay};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
-use super::{Member, NODES, PATIENCE, RINGS, count_right, member};
+use super::{Member, NODES, PATIENCE, RINGS, attached, count_right, member};
 
 const KILLED: usize = 16;
 /// How many values each ring holds.
@@ -74,6 +78,11 @@ async fn what_was_put_in_any_ring_is_read_after_a_quarter_of_the_nodes_was_kille
             again("a put", async || overlay.put(key, value.clone(), LIFETIME).await).await;
         }
     }
+    let mut remembered = Vec::new();
+    for member in members.iter().enumerate().filter(|(at, _)| is_killed(*at)).map(|(_, member)| member) {
+        let snapshots: Vec<Vec<u8>> = join_all(member.overlays.iter().map(snapshot)).await;
+        remembered.push((member.identity.clone(), snapshots));
+    }
     doomed.shutdown_background();
     let killed = Instant::now();
     let left: Vec<Member> =
@@ -92,4 +101,47 @@ async fn what_was_put_in_any_ring_is_read_after_a_quarter_of_the_nodes_was_kille
         timeout(PATIENCE, all_right).await.unwrap_or_else(|_| panic!("{ring} does not find every owner"));
         println!("{ring}: every owner found, {:?} after the kill", killed.elapsed());
     }
+    let again = Instant::now();
+    let back = join_all(remembered.into_iter().map(|(identity, snapshots)| restarted(identity, snapshots))).await;
+    println!("{} nodes have joined every ring again after {:?}", back.len(), again.elapsed());
+    for (which, ring) in RINGS.into_iter().enumerate() {
+        let mut asked = 0;
+        for number in 0..VALUES {
+            asked += read(&back[number % back.len()].overlays[which], ring, number).await;
+        }
+        let kept = join_all(back.iter().map(|member| member.overlays[which].metrics())).await;
+        let kept: u64 = kept.into_iter().map(|metrics| metrics.unwrap().records).sum();
+        println!(
+            "{ring}: {VALUES} values read in {asked} tries, {:?} after the restart; they keep {kept}",
+            again.elapsed()
+        );
+        assert!(kept > 0, "{ring}: those that were started again keep nothing");
+    }
+    let all: Vec<Member> = left.into_iter().chain(back).collect();
+    let guids: Vec<Guid> = all.iter().map(|member| member.node.guid()).collect();
+    for (which, ring) in RINGS.into_iter().enumerate() {
+        let all_right = async { while count_right(&all, which, &guids, NODES).await < NODES {} };
+        timeout(PATIENCE, all_right).await.unwrap_or_else(|_| panic!("{ring} does not find every owner"));
+        println!("{ring}: every owner found, {:?} after the restart", again.elapsed());
+    }
+}
+
+/// What a node would have on its disk.
+async fn snapshot(overlay: &Overlay) -> Vec<u8> {
+    overlay.snapshot().await.unwrap().encode(id(overlay))
+}
+
+fn id(overlay: &Overlay) -> OverlayId {
+    OverlayName::new(overlay.name(), Admission::Open).unwrap().id()
+}
+
+/// A killed node, started again with that and nothing else: not even a contact.
+async fn restarted(identity: Identity, snapshots: Vec<Vec<u8>>) -> Member {
+    let member = attached(identity).await;
+    for (overlay, snapshot) in member.overlays.iter().zip(snapshots) {
+        let snapshot = Snapshot::decode(&snapshot, id(overlay)).unwrap();
+        overlay.resume(snapshot, &[]).await.unwrap();
+    }
+    member.joined().await;
+    member
 }

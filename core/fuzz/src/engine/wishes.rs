@@ -91,7 +91,8 @@ impl World {
             sequence: source.once_in(2).then(|| source.byte().into()),
             last: if source.once_in(4) { u64::MAX } else { source.byte().into() },
         };
-        Command::Restore { kept, own: vec![own] }
+        let contacts = contacts.iter().take(source.pick(3)).cloned().collect();
+        Command::Restore { contacts, kept, own: vec![own] }
     }
 }
 

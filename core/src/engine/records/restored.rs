@@ -4,12 +4,12 @@ use core::time::Duration;
 
 use super::Records;
 use super::own::{MAX_OWN, MIN_LIFETIME, Own};
-use crate::Time;
 use crate::engine::desk::Desk;
 use crate::engine::state::OverlayTimer;
 use crate::record::{MAX_LIFETIME_SECS, MAX_VALUE_BYTES};
 use crate::snapshot::{KeptRecord, OwnRecord};
 use crate::topology::Topology;
+use crate::{Contact, Time};
 
 /// Own records are stored anew one after the other, beginning soon: their copies may have expired meanwhile.
 const REPUBLISH_SOON: Duration = Duration::from_secs(1);
@@ -28,9 +28,12 @@ impl Records {
 }
 
 impl<T: Topology> Desk<'_, T> {
-    /// Keeps what a snapshot says was kept, if it is in order still and nothing newer came meanwhile; and goes on
-    /// publishing what was published.
-    pub(in crate::engine) fn restore(&mut self, kept: Vec<KeptRecord>, own: Vec<OwnRecord>) {
+    /// Keeps what a snapshot says was kept, if it is in order still and nothing newer came meanwhile; goes on
+    /// publishing what was published; and knows again how peers can be reached, which is proven when they are dialed.
+    pub(in crate::engine) fn restore(&mut self, contacts: Vec<Contact>, kept: Vec<KeptRecord>, own: Vec<OwnRecord>) {
+        for contact in contacts {
+            let _ = self.ws.book.learn(contact, self.now);
+        }
         for KeptRecord { from, record } in kept {
             let key = record.key;
             if self.state.is_client() || self.check_record(&record).is_err() {
