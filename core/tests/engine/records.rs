@@ -251,6 +251,8 @@ fn a_fetcher_believes_no_replica() {
         true
     });
     assert_eq!(get(&mut net, 0), [Bytes::from_static(b"true")]);
+    let metrics = net.nodes[0].engine.metrics(Slot(0)).expect("attached");
+    assert_eq!((metrics.refused.forged, metrics.faults), (2, 1), "each lie is counted, and the liar is blamed once");
 }
 
 #[test]
