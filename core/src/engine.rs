@@ -38,10 +38,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot::{MAX_SNAPSHOT_CONTACTS, Snapshot};
 use crate::topology::Topology;
 use crate::topology::question::{Neighbor, Route};
 use crate::wire::frame::MAX_PROOFS;
-use crate::{Guid, Signer, Time, Verifier};
+use crate::{Contact, Guid, Signer, Time, Verifier};
 pub use book::{Book, Contacts};
 pub use io::{Attach, AttachError, Command, Input, Outcome, Output};
 use metrics::{Metrics, PeerInfo};
@@ -239,6 +240,30 @@ impl<T: Topology> Engine<T> {
         let peer = self.node.peers.get(peer).filter(|p| p.carries(slot))?;
         let peers::Link::Open(wire) = peer.link else { return None };
         Some((wire.conn, self.overlay(slot)?.state.tag()))
+    }
+
+    /// What this node should still know of an overlay when it starts again. Contacts are those of members of that
+    /// overlay that the book has and vouches for.
+    #[must_use]
+    pub fn snapshot(&self, now: Time, slot: Slot, book: &mut dyn Book) -> Option<Snapshot> {
+        let Overlay { topology, state } = self.overlay(slot)?;
+        let mut sessions = self.node.peer_infos();
+        sessions.retain(|info| self.standing(slot, &info.peer) == Some(crate::Standing::Member));
+        sessions.sort_by_key(|info| (info.since, info.peer));
+        let known = topology.neighbors().into_iter().map(|neighbor| neighbor.peer);
+        let mut contacts: Vec<Contact> = Vec::new();
+        for peer in sessions.into_iter().map(|info| info.peer).chain(known) {
+            if contacts.len() >= MAX_SNAPSHOT_CONTACTS {
+                break;
+            }
+            if !contacts.iter().any(|contact| contact.guid() == peer) {
+                contacts.extend(book.to_tell(&peer, now));
+            }
+        }
+        let records = state.records.as_deref();
+        let kept = records.map(|records| records.all_kept(now).collect()).unwrap_or_default();
+        let own = records.map(|records| records.all_own().collect()).unwrap_or_default();
+        Some(Snapshot { contacts, kept, own })
     }
 
     /// The peers with a session, and what is known of them.

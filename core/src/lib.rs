@@ -10,6 +10,7 @@ pub mod overlay;
 pub mod record;
 #[cfg(feature = "runtime")]
 pub mod runtime;
+pub mod snapshot;
 pub mod time;
 pub mod topology;
 pub mod wire;

@@ -4,6 +4,7 @@
 //! frames and write what it left in their out-buffers; handles send it commands. Bulk bytes never pass it: they go
 //! over streams that the transport gives.
 
+mod clock;
 mod driver;
 pub mod keyfile;
 mod log;

@@ -24,6 +24,8 @@ mod puppet;
 mod quorums;
 #[path = "engine/records.rs"]
 mod records;
+#[path = "engine/restart.rs"]
+mod restart;
 #[path = "engine/routes.rs"]
 mod routes;
 #[path = "engine/spec.rs"]

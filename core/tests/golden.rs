@@ -7,11 +7,14 @@ mod dialogue;
 #[path = "golden/vectors.rs"]
 mod vectors;
 
+use core::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use polymorph_core::contact::TransportAddress;
 use polymorph_core::engine::io::Class;
 use polymorph_core::overlay::Claim;
 use polymorph_core::record::{Receipt, Record};
+use polymorph_core::snapshot::{KeptRecord, OwnRecord, Snapshot};
 use polymorph_core::topology::layer::Either;
 use polymorph_core::topology::question::{CopyId, Lane, Target, Verdict};
 use polymorph_core::wire::Urgency;
@@ -267,6 +270,11 @@ fn signed_things(held: &mut Vectors) {
     held.value("claim", &claim());
     held.value("membership", &membership());
     held.value("record", &record());
+    let kept = vec![KeptRecord { from: guid(2), record: record() }];
+    let (value, lifetime) = (Bytes::from_static(b"own"), Duration::from_secs(60));
+    let own = vec![OwnRecord { key: Key([4; 32]), value, lifetime, sequence: Some(5), last: 5 }];
+    let snapshot = Snapshot { contacts: vec![contact()], kept, own };
+    held.bytes("snapshot", &snapshot.encode(OverlayId([3; 32])));
 }
 
 fn derived_things(held: &mut Vectors) {

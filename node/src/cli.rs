@@ -58,6 +58,16 @@ enum Command {
     Publish(command::verbs::Publish),
     /// Print what is published on a topic, until interrupted
     Subscribe(command::verbs::Subscribe),
+    /// Keep a signed record at the replicas of a key, through a running node
+    Put(command::records::Put),
+    /// Print the records under a key
+    Records(command::records::Records),
+    /// Keep a record alive no longer
+    Withdraw(command::records::OfKey),
+    /// Say that a running node provides a content
+    Provide(command::records::Provide),
+    /// Print who provides a content
+    Providers(command::records::OfKey),
     /// Print the sessions of a running node
     Peers,
     /// Print the overlays of a running node
@@ -93,6 +103,11 @@ impl Command {
             Self::Send(arguments) => command::verbs::send(arguments, common, interrupt).await,
             Self::Publish(arguments) => command::verbs::publish(arguments, common, interrupt).await,
             Self::Subscribe(arguments) => command::verbs::subscribe(arguments, common, interrupt).await,
+            Self::Put(arguments) => command::records::put(arguments, common, interrupt).await,
+            Self::Records(arguments) => command::records::records(arguments, common, interrupt).await,
+            Self::Withdraw(arguments) => command::records::withdraw(arguments, common, interrupt).await,
+            Self::Provide(arguments) => command::records::provide(arguments, common, interrupt).await,
+            Self::Providers(arguments) => command::records::providers(arguments, common, interrupt).await,
             Self::Peers => command::look::peers(common, interrupt).await,
             Self::Overlays => command::look::overlays(common, interrupt).await,
             Self::Status => command::look::status(common, interrupt).await,

@@ -10,6 +10,7 @@ pub(crate) mod look;
 pub(crate) mod new_topology;
 pub(crate) mod node;
 pub(crate) mod recommend;
+pub(crate) mod records;
 pub(crate) mod share;
 pub(crate) mod sim;
 pub(crate) mod verbs;

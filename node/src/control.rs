@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use polymorph::core::record::Quorum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -18,6 +19,7 @@ use crate::output::Form;
 use crate::running::Running;
 
 mod answer;
+mod records;
 
 /// How long a request may be: a payload of 256 KiB in hexadecimal.
 const MAX_REQUEST_BYTES: u64 = 600 * 1024;
@@ -39,6 +41,28 @@ pub(crate) enum Request {
     Send { overlay: Option<String>, to: String, payload: String },
     Publish { overlay: Option<String>, topic: Option<String>, payload: String },
     Subscribe { overlay: Option<String>, topic: Option<String> },
+    Records { overlay: Option<String>, key: String, what: OnRecords },
+}
+
+/// What is to be done about the records under a key.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnRecords {
+    /// The value in hexadecimal; the lifetime in seconds.
+    Put {
+        value: String,
+        lifetime: u64,
+        quorum: Quorum,
+        sequence: Option<u64>,
+    },
+    Get {
+        quorum: Quorum,
+    },
+    Withdraw,
+    Provide {
+        lifetime: u64,
+    },
+    Providers,
 }
 
 /// Answers on the socket as long as it lives.

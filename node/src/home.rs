@@ -4,6 +4,7 @@
 //! identity        this node's key, mode 0600
 //! settings.toml   what flags do not say
 //! store/          blobs
+//! overlays/       what is remembered of overlays
 //! control.sock    where a running node is told what to do
 //! holder          which process has the home; locked while it runs
 //! seat-1/ …       the same for commands that run beside a node with this home
@@ -24,6 +25,7 @@ use polymorph::media::Store;
 use serde::Deserialize;
 
 use crate::cli::Common;
+use crate::memory::Memory;
 use crate::overlay_text::OverlayText;
 
 /// How many processes run beside a node with one home.
@@ -115,6 +117,11 @@ impl Home {
     /// The store.
     pub(crate) async fn store(&self) -> anyhow::Result<Store> {
         Ok(Store::open(self.path.join("store")).await?)
+    }
+
+    /// What is remembered of overlays.
+    pub(crate) fn memory(&self) -> Memory {
+        Memory::new(self.path.join("overlays"))
     }
 
     /// Where a running node is told what to do.

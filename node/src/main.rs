@@ -7,6 +7,7 @@ mod fetching;
 mod home;
 mod interrupt;
 mod media_service;
+mod memory;
 mod output;
 mod overlay_text;
 mod patience;

@@ -1,13 +1,14 @@
 //! Serving the store's blobs to peers of an overlay, and saying there that this node provides them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use polymorph::Overlay;
 use polymorph::core::runtime::{IncomingStreams, OverlayError};
 use polymorph::media::serve::Limits;
 use polymorph::media::{Hash, Store};
+use polymorph::{Key, Overlay};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -28,6 +29,7 @@ const SETTLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 /// Serves and announces as long as it lives.
 #[derive(Debug)]
 pub(crate) struct MediaService {
+    provided: BTreeSet<Key>,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
 
@@ -35,10 +37,16 @@ impl MediaService {
     /// Serves the blobs of `store` on `overlay`, and says there that this node provides what is in it now.
     pub(crate) async fn start(overlay: &Overlay, store: &Store) -> anyhow::Result<Self> {
         let streams = overlay.streams(BLOBS).await?;
-        let keys = store.holdings().await?.into_iter().take(MAX_PROVIDED).map(|held| held.hash).collect();
+        let blobs: Vec<Hash> = store.holdings().await?.into_iter().take(MAX_PROVIDED).map(|held| held.hash).collect();
+        let provided = blobs.iter().map(|hash| Key::from(*hash)).collect();
         let serving = tokio::spawn(serve_all(streams, store.clone()));
-        let saying = tokio::spawn(keep_known(overlay.clone(), keys));
-        Ok(Self { _tasks: [serving, saying].map(AbortOnDropHandle::new) })
+        let saying = tokio::spawn(keep_known(overlay.clone(), blobs));
+        Ok(Self { provided, _tasks: [serving, saying].map(AbortOnDropHandle::new) })
+    }
+
+    /// Whether it says of this content that this node provides it, and says so again when it is started anew.
+    pub(crate) fn provides(&self, content: &Key) -> bool {
+        self.provided.contains(content)
     }
 }
 

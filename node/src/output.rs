@@ -40,6 +40,16 @@ impl Form {
     }
 }
 
+/// A text of somebody else's, which must not steer the terminal.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Says on standard error what whoever runs the program should know although it goes on.
+pub(crate) fn warn(line: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "polymorph: {line}");
+}
+
 /// Shows how far a fetch is until it is dropped.
 pub(crate) struct Meter {
     form: Form,

@@ -1,18 +1,20 @@
 //! A node with the overlays that a command line asked for.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use polymorph::core::engine::io::Watch;
 use polymorph::core::runtime::{Request, ServiceError};
+use polymorph::core::snapshot::Snapshot;
 use polymorph::core::topology::event::Change;
 use polymorph::media::Store;
-use polymorph::{Contact, Guid, Identity, Node, Overlay, TransportAddress};
+use polymorph::{Contact, Guid, Identity, Key, Node, Overlay, TransportAddress};
 use tokio::sync::mpsc;
 
 use crate::home::Settings;
 use crate::media_service::MediaService;
+use crate::memory::{Memory, WRITE_EVERY};
 use crate::overlay_text::OverlayText;
 
 /// How long leaving may take.
@@ -77,7 +79,7 @@ pub(crate) enum Event {
 pub(crate) struct Attached {
     pub(crate) text: OverlayText,
     pub(crate) overlay: Overlay,
-    _media: Option<Arc<MediaService>>,
+    media: Option<Arc<MediaService>>,
 }
 
 /// A running node and what was attached to it.
@@ -85,28 +87,58 @@ pub(crate) struct Attached {
 pub(crate) struct Running {
     pub(crate) node: Node,
     store: Option<Store>,
+    memory: Option<Memory>,
     join: Vec<Contact>,
     attached: Mutex<Vec<Attached>>,
     events: mpsc::Sender<Event>,
 }
 
 impl Running {
-    /// Starts a node; its events come out of the queue.
+    /// Starts a node; its events come out of the queue. With a memory it goes on where it ended.
     pub(crate) async fn start(
         identity: &Identity,
         start: Start,
         store: Option<Store>,
+        memory: Option<Memory>,
     ) -> anyhow::Result<(Arc<Self>, mpsc::Receiver<Event>)> {
         let Start { listen, advertise, join } = start;
         let builder = listen.into_iter().fold(polymorph::node(identity), polymorph::Builder::listen);
         let node = advertise.into_iter().fold(builder, polymorph::Builder::advertise).start().await?;
         let (events, queue) = mpsc::channel(EVENTS);
-        let running = Self { node, store, join, attached: Mutex::default(), events };
-        Ok((Arc::new(running), queue))
+        let running = Arc::new(Self { node, store, memory, join, attached: Mutex::default(), events });
+        if running.memory.is_some() {
+            tokio::spawn(remember_again(Arc::downgrade(&running)));
+        }
+        Ok((running, queue))
     }
 
-    /// Attaches an overlay and joins it.
+    /// Writes what is to be remembered, then leaves in good order.
+    pub(crate) async fn end(&self) {
+        self.remember_all().await;
+        self.node.shutdown(DRAIN).await;
+    }
+
+    async fn remember_all(&self) {
+        for attached in self.overlays() {
+            self.remember(&attached).await;
+        }
+    }
+
+    /// Writes what is to be remembered of an overlay, now.
+    pub(crate) async fn remember(&self, attached: &Attached) {
+        let Attached { text, overlay, media } = attached;
+        let (Some(memory), Ok(name)) = (&self.memory, text.full_name()) else { return };
+        // What the store holds is provided again whenever it is opened.
+        let keeps = |key: &Key| !media.as_ref().is_some_and(|media| media.provides(key));
+        memory.write(name.id(), overlay, keeps).await;
+    }
+
+    /// Attaches an overlay and joins it, through those it knew before too.
     pub(crate) async fn attach(&self, text: OverlayText) -> anyhow::Result<Overlay> {
+        let known = match &self.memory {
+            Some(memory) => memory.read(text.full_name()?.id()).await?,
+            None => Snapshot::default(),
+        };
         let overlay = self.node.attach(text.build(self.node.guid())?).await?;
         self.watch(&overlay).await?;
         let me = self.node.guid();
@@ -115,8 +147,13 @@ impl Running {
             Some(store) if !text.client => Some(MediaService::start(&overlay, store).await?),
             _ => None,
         };
-        overlay.join(&seeds).await?;
-        let attached = Attached { text, overlay: overlay.clone(), _media: media.map(Arc::new) };
+        let before = known.contacts.clone();
+        overlay.resume(known, &seeds).await?;
+        if seeds.is_empty() && !before.is_empty() {
+            let overlay = overlay.clone();
+            tokio::spawn(async move { overlay.begin_if_nobody_does(&before).await });
+        }
+        let attached = Attached { text, overlay: overlay.clone(), media: media.map(Arc::new) };
         self.lock().push(attached);
         Ok(overlay)
     }
@@ -124,6 +161,7 @@ impl Running {
     /// Leaves an overlay in good order.
     pub(crate) async fn detach(&self, name: &str) -> anyhow::Result<()> {
         let attached = self.overlay(Some(name))?;
+        self.remember(&attached).await;
         attached.overlay.clone().detach().await?;
         self.lock().retain(|other| other.text.name != name);
         Ok(())
@@ -176,5 +214,14 @@ impl Running {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Attached>> {
         self.attached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes what changed now and then, as long as the node is there.
+async fn remember_again(running: Weak<Running>) {
+    loop {
+        tokio::time::sleep(WRITE_EVERY).await;
+        let Some(running) = running.upgrade() else { return };
+        running.remember_all().await;
     }
 }

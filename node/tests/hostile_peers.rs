@@ -11,15 +11,17 @@ mod proof;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use polymorph::core::Time;
 use polymorph::core::engine::io::{Class, Watch};
-use polymorph::core::record::Receipt;
+use polymorph::core::engine::metrics::{Metrics, Refused};
+use polymorph::core::record::{Receipt, Record};
 use polymorph::core::runtime::{Request, Service, ServiceError, service};
 use polymorph::core::wire::frame::{Body, Goodbye, Offer};
 use polymorph::core::wire::{MAX_FRAME_BYTES, MAX_FRAME_CONTACTS};
-use polymorph::{Guid, Identity, Node, Overlay};
+use polymorph::{Guid, Identity, Key, Node, Overlay};
 use tokio::time::timeout;
 
 use attacker::{Attacker, ECHO, MAX_POURED, NAME, Noise, TAG};
@@ -286,6 +288,40 @@ async fn a_flood_over_tcp_ends_in_the_peer_being_dropped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_over_quic_ends_in_the_peer_being_dropped() {
     floods("quic://127.0.0.1:0").await;
+}
+
+/// Records that are older than what is kept or out of time are refused; whoever brings some that nobody signed, or that are
+/// too large, is dropped. All are counted.
+#[tokio::test]
+async fn records_out_of_order_are_refused_and_counted_and_forged_ones_end_the_session() {
+    let mut scene = Scene::over("tcp://127.0.0.1:0").await;
+    let publisher = Identity::generate();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let sign = |bytes: usize, sequence, until| {
+        Box::new(Record::sign(&publisher, Key::of(b"a key"), vec![7; bytes].into(), sequence, Time::from_secs(until)))
+    };
+    let mut attacker = scene.attacker().await;
+    attacker.enter(&scene.target).await;
+    let tolerated = [sign(1024, 2, now + 600), sign(1, 1, now + 600), sign(1, 3, now - 1), sign(1, 3, now + 72 * 3600)];
+    for (id, record) in (1..).zip(tolerated) {
+        attacker.say(TAG, Body::Store { id, record }).await;
+        attacker.hears("stored").await;
+    }
+    let counted = |metrics: Metrics| (metrics.records, metrics.refused);
+    let refused = Refused { older: 1, expired: 2, ..Refused::default() };
+    assert_eq!(counted(scene.on_target.metrics().await.unwrap()), (1, refused));
+
+    let mut forged = sign(1, 9, now + 600);
+    forged.sequence = 10;
+    for record in [forged.clone(), sign(1025, 9, now + 600), forged] {
+        attacker.queue(TAG, Body::Store { id: 9, record }, b"");
+    }
+    attacker.flush().await;
+    assert_eq!(scene.blamed(attacker.guid()).await, "a record that is forged or too large");
+    scene.is_rid_of(attacker, "forged records").await;
+    let refused = Refused { forged: 2, too_large: 1, ..refused };
+    assert_eq!(counted(scene.on_target.metrics().await.unwrap()), (1, refused));
+    scene.end().await;
 }
 
 #[tokio::test]

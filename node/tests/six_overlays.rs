@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+#[path = "six_overlays/killed.rs"]
+mod killed;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,7 +13,7 @@ use polymorph::core::topology::model::{Census, Model};
 use polymorph::core::topology::question::Target;
 use polymorph::core::{Admission, OverlayName};
 use polymorph::topologies::ring::{chord, kademlia, one_hop, pastry, symphony, tapestry};
-use polymorph::{Guid, Identity, Key, Node, Overlay};
+use polymorph::{Contact, Guid, Identity, Key, Node, Overlay};
 
 const RINGS: [&str; 6] = ["chord", "kademlia", "pastry", "tapestry", "symphony", "one-hop"];
 const NODES: usize = 64;
@@ -19,30 +22,51 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A node, and its overlays in the order of [`RINGS`].
 struct Member {
+    identity: Identity,
     node: Node,
     overlays: Vec<Overlay>,
 }
 
-/// Starts nodes that are members of all six, each joining through an earlier one.
+/// A node with all six attached, and not joined.
+async fn attached(identity: Identity) -> Member {
+    // As many sessions as there are pairs: what is looked at is whether there is more than one.
+    let settings = settings::Node { connections: NODES, ..settings::Node::default() };
+    let builder = polymorph::node(&identity).settings(settings);
+    let node = builder.listen("tcp://127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+    let mut overlays = Vec::new();
+    for ring in RINGS {
+        let overlay = node.attach(polymorph::overlay(node.guid(), ring, ring, &[]).unwrap()).await.unwrap();
+        overlays.push(overlay);
+    }
+    Member { identity, node, overlays }
+}
+
+/// A node that is a member of all six, joining through an earlier one.
+async fn member(at: usize, seed: Option<Contact>) -> Member {
+    let member = attached(Identity::generate()).await;
+    for overlay in &member.overlays {
+        overlay.join(seed.as_slice()).await.unwrap();
+    }
+    if at > 0 {
+        member.joined().await;
+    }
+    member
+}
+
+impl Member {
+    async fn joined(&self) {
+        for overlay in &self.overlays {
+            let joined = overlay.joined(PATIENCE).await;
+            joined.unwrap_or_else(|e| panic!("{:?} did not join {}: {e}", self.node, overlay.name()));
+        }
+    }
+}
+
 async fn start() -> Vec<Member> {
     let mut members: Vec<Member> = Vec::new();
     for at in 0..NODES {
-        // As many sessions as there are pairs: what is looked at is whether there is more than one.
-        let settings = settings::Node { connections: NODES, ..settings::Node::default() };
-        let builder = polymorph::node(&Identity::generate()).settings(settings);
-        let node = builder.listen("tcp://127.0.0.1:0".parse().unwrap()).start().await.unwrap();
         let seed = members.get(at / 2).map(|member| member.node.contact());
-        let mut overlays = Vec::new();
-        for ring in RINGS {
-            let overlay = node.attach(polymorph::overlay(node.guid(), ring, ring, &[]).unwrap()).await.unwrap();
-            overlay.join(seed.as_slice()).await.unwrap();
-            overlays.push(overlay);
-        }
-        for overlay in overlays.iter().filter(|_| at > 0) {
-            let joined = overlay.joined(PATIENCE).await;
-            joined.unwrap_or_else(|e| panic!("node {at} did not join {}: {e}", overlay.name()));
-        }
-        members.push(Member { node, overlays });
+        members.push(member(at, seed).await);
     }
     members
 }

@@ -80,6 +80,7 @@ pub(crate) fn command<T: Topology>(command: &Command<T>) -> u64 {
         Command::Consumed { .. } => 13,
         Command::Hold { .. } => 14,
         Command::Ping { .. } => 15,
+        Command::Restore { .. } => 16,
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use polymorph::core::contact::{MAX_ADDRESSES, TransportAddress};
 use polymorph::core::engine::{Attach, log::replay};
 use polymorph::core::record::Record;
+use polymorph::core::snapshot::Snapshot;
 use polymorph::core::topology::erased::Boxed;
 use polymorph::core::topology::layer::Layer;
 use polymorph::core::topology::model::Model;
@@ -32,6 +33,9 @@ use serde::de::DeserializeOwned;
 /// The name of a fuzz target, and what it does with bytes.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
+/// What a snapshot begins with: eighteen letters, a version, an overlay and a hash.
+const SNAPSHOT_HEADER_BYTES: usize = 18 + 1 + 32 + 32;
+
 /// Every target but the engine's.
 pub(crate) const DECODERS: &[Target] = &[
     ("frame", frame),
@@ -40,6 +44,7 @@ pub(crate) const DECODERS: &[Target] = &[
     ("membership", membership),
     ("grant", grant),
     ("record", record),
+    ("snapshot", snapshot),
     ("message", message),
     ("request", request),
     ("package", package),
@@ -133,6 +138,17 @@ fn record(bytes: &[u8]) {
     if let Some(record) = value::<Record>(bytes) {
         assert!(record.wire_len() >= record.value.len());
         let _ = record.verify(&Ed25519, Time::from_secs(1));
+    }
+}
+
+/// What a node remembers of an overlay: the file as it stands, and what a right hash would let in.
+fn snapshot(bytes: &[u8]) {
+    let overlay = OverlayId([3; 32]);
+    let inside = bytes.get(SNAPSHOT_HEADER_BYTES..).and_then(value::<Snapshot>);
+    for snapshot in Snapshot::decode(bytes, overlay).into_iter().chain(inside) {
+        let mut back = Snapshot::decode(&snapshot.encode(overlay), overlay).expect("what was encoded decodes");
+        back.contacts.extend_from_slice(&snapshot.contacts[back.contacts.len()..]);
+        assert_eq!(back, snapshot);
     }
 }
 

@@ -28,6 +28,12 @@ pub trait Book: Send + fmt::Debug {
     fn learn(&mut self, contact: Contact, now: Time) -> Result<(), ContactError>;
     /// A contact fit to be handed on: verified, and not expired.
     fn to_tell(&mut self, peer: &Guid, now: Time) -> Option<Contact>;
+    /// Which of a peer's contacts this is: another number where another one is known now. A book whose contacts stay as
+    /// they are says always the same.
+    fn sequence(&self, peer: &Guid) -> u64 {
+        let _ = peer;
+        0
+    }
     /// This node's own contact, told to everybody it meets. A book that several engines share knows them all
     /// already, and does nothing.
     fn introduce(&mut self, own: Contact) {
@@ -116,6 +122,10 @@ impl Book for Contacts {
 
     fn get(&self, peer: &Guid) -> Option<Contact> {
         self.known.get(peer).map(|known| known.contact.clone())
+    }
+
+    fn sequence(&self, peer: &Guid) -> u64 {
+        self.known.get(peer).map_or(0, |known| known.contact.sequence())
     }
 
     fn learn(&mut self, contact: Contact, now: Time) -> Result<(), ContactError> {

@@ -110,8 +110,9 @@ impl<T: Topology> Desk<'_, T> {
             if guid == to || frame.contacts.len() >= MAX_FRAME_CONTACTS || room < MAX_CONTACT_BYTES {
                 continue;
             }
+            let sequence = self.ws.book.sequence(&guid);
             let Some(peer) = self.node.peers.get_mut(&to) else { break };
-            if peer.tell(&guid)
+            if peer.tell(&guid, sequence)
                 && let Some(contact) = self.ws.book.to_tell(&guid, self.now)
             {
                 room = room.saturating_sub(contact.wire_len());

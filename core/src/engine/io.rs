@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Slot;
 use crate::overlay::Grant;
 use crate::record::{GetOptions, PutOptions, Record, Source};
+use crate::snapshot::{KeptRecord, OwnRecord};
 use crate::topology::Topology;
 use crate::topology::event::{Change, Reachability, Ticket};
 use crate::topology::question::{CopyId, Hold, Target};
@@ -247,6 +248,16 @@ pub enum Command<T: Topology> {
         ticket: Ticket,
         /// Whom.
         peer: Guid,
+    },
+    /// Take in parts of a [`Snapshot`](crate::snapshot::Snapshot): records that are out of order or older than what is
+    /// here are counted as refused.
+    Restore {
+        /// How to reach peers.
+        contacts: Vec<Contact>,
+        /// What was kept for others. Each costs a signature check: so many at once as the driver can wait for.
+        kept: Vec<KeptRecord>,
+        /// What this node published.
+        own: Vec<OwnRecord>,
     },
 }
 
@@ -545,6 +556,7 @@ impl<T: Topology> fmt::Debug for Command<T> {
             Self::Consumed { .. } => "consumed",
             Self::Hold { .. } => "hold",
             Self::Ping { .. } => "ping",
+            Self::Restore { .. } => "restore",
         })
     }
 }

@@ -311,9 +311,11 @@ impl<T: Topology> Peer<T> {
         size_of::<Self>() + overlays + self.told.capacity() * size_of::<u32>() + self.waiting.bytes()
     }
 
-    /// Notes that the peer is told of `guid`; `false` if it was before.
-    pub(super) fn tell(&mut self, guid: &Guid) -> bool {
+    /// Notes that the peer is told of this contact of `guid`; `false` if it was before.
+    pub(super) fn tell(&mut self, guid: &Guid, sequence: u64) -> bool {
         let print = u32::from_le_bytes([guid.0[0], guid.0[1], guid.0[2], guid.0[3]]);
+        // A node that moved, or signed anew, must be told of again.
+        let print = print ^ (sequence as u32).wrapping_mul(0x9e37_79b9);
         if self.told.contains(&print) {
             return false;
         }

@@ -2,7 +2,8 @@
 //!
 //! `kept` what this node keeps for others · `own` what it publishes and keeps alive · `operation` storing at and
 //! fetching from a replica set, with quorums and read repair · `hand_over` who is to keep what when ranges move, and
-//! `offers` how peers agree on it · `cache` copies of what passes by, and `on_the_way` how they are found.
+//! `offers` how peers agree on it · `cache` copies of what passes by, and `on_the_way` how they are found · `restored` what
+//! outlives a restart.
 
 mod cache;
 mod hand_over;
@@ -11,6 +12,7 @@ mod offers;
 mod on_the_way;
 mod operation;
 mod own;
+mod restored;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -110,18 +112,24 @@ impl<T: Topology> Desk<'_, T> {
 
     /// Whether a record that came from a peer is signed, in time and not too large; counts it if not.
     fn is_valid(&mut self, peer: Guid, record: &Record) -> bool {
+        let checked = self.check_record(record);
+        if matches!(checked, Err(RecordError::TooLarge | RecordError::BadSignature)) {
+            self.blame(peer, "a record that is forged or too large");
+        }
+        checked.is_ok()
+    }
+
+    /// Checks a record, and counts it if it is refused.
+    fn check_record(&mut self, record: &Record) -> Result<(), RecordError> {
+        let checked = record.verify(&*self.node.verifier, self.now);
         let refused = &mut self.state.metrics.refused;
-        match record.verify(&*self.node.verifier, self.now) {
-            Ok(()) => return true,
-            Err(RecordError::Expiry) => {
-                refused.expired += 1;
-                return false;
-            }
+        match checked {
+            Ok(()) => {}
+            Err(RecordError::Expiry) => refused.expired += 1,
             Err(RecordError::TooLarge) => refused.too_large += 1,
             Err(RecordError::BadSignature) => refused.forged += 1,
         }
-        self.blame(peer, "a record that is forged or too large");
-        false
+        checked
     }
 
     /// Keeps a checked record if it is the newest and there is room.

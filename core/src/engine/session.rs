@@ -146,8 +146,9 @@ impl<T: Topology> Turn<'_, T> {
 
     /// Ends everything one overlay has with a peer, and tells whoever cared: those it was up for or who had it
     /// cached that it is down, those who only wanted it that it was not reached.
-    fn gone(&mut self, slot: Slot, guid: Guid, why: Down) {
-        let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) else { return };
+    /// Says which lanes those are.
+    fn gone(&mut self, slot: Slot, guid: Guid, why: Down) -> u32 {
+        let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) else { return 0 };
         let wanted = overlay.required | overlay.cached;
         let down = if overlay.agreed { wanted | overlay.up } else { overlay.up };
         (overlay.required, overlay.cached, overlay.up) = (0, 0, 0);
@@ -157,6 +158,7 @@ impl<T: Topology> Turn<'_, T> {
             lanes(down).for_each(|lane| desk.tell(lane, Event::PeerDown { peer: guid, why }));
             lanes(wanted & !down).for_each(|lane| desk.tell(lane, Event::DialFailed { peer: guid }));
         }
+        wanted | down
     }
 
     /// The peer closes the session.
@@ -217,7 +219,9 @@ impl<T: Topology> Turn<'_, T> {
     /// The same, once its wire is closed.
     fn end_closed(&mut self, guid: Guid, why: Down) {
         let slots = self.slots();
-        slots.into_iter().for_each(|slot| self.gone(slot, guid, why));
+        for slot in slots {
+            self.gone(slot, guid, why);
+        }
         self.end_wire(guid);
         self.fail_waiting(guid);
         self.promote(guid);
@@ -239,8 +243,15 @@ impl<T: Topology> Turn<'_, T> {
         // If the contact was forged, it makes room for another.
         let _ = self.ws.book.to_tell(&guid, self.now);
         self.reroute_waiting(guid);
-        let slots = self.slots();
-        slots.into_iter().for_each(|slot| self.gone(slot, guid, Down::Lost));
+        for slot in self.slots() {
+            let told = self.gone(slot, guid, Down::Lost);
+            let waited = self.node.peers.get(&guid).is_some_and(|p| p.waiting.iter().any(|(of, _)| *of == slot));
+            // A table may name it whose topology keeps no link: what was found out by chance is told too.
+            if let Some((_, mut desk)) = self.open(slot).filter(|_| waited) {
+                let others = desk.state.lanes & !told;
+                lanes(others).for_each(|lane| desk.tell(lane, Event::DialFailed { peer: guid }));
+            }
+        }
         self.fail_waiting(guid);
         self.node.peers.tidy(&guid);
     }

@@ -303,6 +303,7 @@ impl<T: Topology> Turn<'_, T> {
             Command::Ping { ticket, peer } => {
                 desk.ask(peer, Waits::Ping { ticket }, None, Bytes::new(), |id| Body::Ping { id });
             }
+            Command::Restore { contacts, kept, own } => desk.restore(contacts, kept, own),
         }
     }
 

@@ -1,14 +1,14 @@
 //! The one task that turns the engine.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use hashbrown::HashMap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use super::log::Log;
 use super::node::{Introduction, Status};
 use super::service::{Done, Work};
@@ -19,6 +19,7 @@ use crate::engine::io::{Attach, AttachError, Command, ConnId, Dialer, Outcome};
 use crate::engine::log::Entry;
 use crate::engine::metrics::{Metrics, PeerInfo};
 use crate::engine::{Engine, Input, Output, Slot, Workspace};
+use crate::snapshot::Snapshot;
 use crate::topology::erased::Boxed;
 use crate::topology::event::Ticket;
 use crate::topology::question::{Hold, Neighbor};
@@ -126,6 +127,10 @@ pub(super) enum Mail {
         slot: Slot,
         reply: oneshot::Sender<(Vec<Neighbor>, Metrics)>,
     },
+    Snapshot {
+        slot: Slot,
+        reply: oneshot::Sender<Option<Snapshot>>,
+    },
     Status {
         reply: oneshot::Sender<Status>,
     },
@@ -142,27 +147,6 @@ struct Session {
     out: Arc<Out>,
     connection: Arc<dyn Connection>,
     stop: CancellationToken,
-}
-
-/// Time for the engine: counted by the monotonic clock from what the wall clock said at the start.
-struct Clock {
-    start: Instant,
-    unix: Time,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Instant::now(), unix: Time::ZERO + unix }
-    }
-
-    fn now(&self) -> Time {
-        self.unix + self.start.elapsed()
-    }
-
-    fn instant(&self, at: Time) -> Instant {
-        self.start + at.since(self.unix)
-    }
 }
 
 pub(super) struct Driver {
@@ -363,6 +347,9 @@ impl Driver {
             Mail::Neighbors { slot, reply } => {
                 let metrics = self.engine.metrics(slot).copied().unwrap_or_default();
                 let _ = reply.send((self.engine.neighbors(slot), metrics));
+            }
+            Mail::Snapshot { slot, reply } => {
+                let _ = reply.send(self.engine.snapshot(now, slot, &mut *self.ws.book));
             }
             Mail::Status { reply } => {
                 let status = Status {

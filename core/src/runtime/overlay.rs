@@ -1,6 +1,7 @@
 //! A handle on one overlay: what an application does with it.
 
 mod records;
+mod restart;
 
 pub use records::Records;
 use std::sync::Arc;

@@ -108,7 +108,8 @@ pub enum Event<T: Topology> {
         /// Why.
         why: Down,
     },
-    /// A wanted peer could not be reached at all. Distinct from `PeerDown`, which had been reached.
+    /// A wanted peer, or one for which something had to be sent, could not be reached at all. Distinct from `PeerDown`,
+    /// which had been reached.
     DialFailed {
         /// Who.
         peer: Guid,

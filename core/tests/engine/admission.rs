@@ -8,8 +8,9 @@ use polymorph_core::engine::{Slot, settings};
 use polymorph_core::identity::Identity;
 use polymorph_core::overlay::{Claim, Grant, Membership};
 use polymorph_core::topology::question::{Hold, Powers};
+use polymorph_core::wire::Frame;
 use polymorph_core::wire::frame::{Body, Proof, Shared};
-use polymorph_core::{Admission, Guid, OverlayName, Standing, Time};
+use polymorph_core::{Admission, Contact, Guid, OverlayName, Standing, Time};
 
 use crate::net::Net;
 use crate::puppet::Seen;
@@ -289,6 +290,40 @@ fn a_client_by_grant_is_a_client_whatever_it_says() {
     assert_eq!(net.nodes[0].engine.standing(Slot(0), &net.guid(1)), Some(Standing::Client));
 }
 
+fn faults(net: &Net, at: usize) -> u64 {
+    net.nodes[at].engine.metrics(Slot(0)).expect("attached").faults
+}
+
+/// A newer contact of a node that it did not sign.
+fn forged(net: &Net, at: usize) -> Contact {
+    let until = net.now + Duration::from_secs(3600);
+    let address = "mem:a trap".parse().expect("an address");
+    let true_one = Contact::sign(&net.nodes[at].identity, &[address], 9, until);
+    let mut bytes = postcard::to_stdvec(&true_one).expect("it encodes");
+    *bytes.last_mut().expect("a signature") ^= 1;
+    postcard::take_from_bytes(&bytes).expect("its shape is right").0
+}
+
+#[test]
+fn a_forged_contact_is_refused_and_counted_and_who_tells_more_of_them_is_dropped() {
+    let mut net = Net::new(1, 3);
+    net.attach_all("ring");
+    want(&mut net, 0, 1);
+    net.run_secs(1);
+    let (two, lie) = (net.guid(2), forged(&net, 2));
+    let known = net.nodes[0].ws.book.get(&two);
+    for count in 1..=u64::from(settings::Node::default().faults) {
+        assert!(net.share_a_wire(0, 1), "{count} faults are not enough");
+        let (_, tag) = net.nodes[1].engine.wire(Slot(0), &net.guid(0)).expect("carried");
+        let frame = Frame { tag, contacts: vec![lie.clone()], body: Body::Ping { id: 1 }, payload: Bytes::new() };
+        net.forge(1, 0, frame);
+        assert_eq!(faults(&net, 0), count);
+        assert_eq!(net.nodes[0].ws.book.get(&two), known, "it is still reached where it was");
+        net.run_secs(1);
+    }
+    assert_eq!((net.nodes[0].engine.peers().len(), net.nodes[0].engine.dropped()), (0, 1));
+}
+
 fn with_addresses(net: &mut Net, admits: impl Fn(Guid, u32, &[u8]) -> bool + Send + 'static) {
     let assigned = Powers { assigned: true, ..Powers::default() };
     let mut admits = Some(admits);
@@ -326,6 +361,8 @@ fn a_position_it_was_not_given_shuts_a_peer_out() {
     net.run_secs(1);
     assert_eq!(shared(&net, 0, 1), []);
     assert_eq!(net.seen(0), [Seen::DialFailed(net.guid(1))]);
+    let blamed = net.nodes[0].watched.iter().filter(|watch| matches!(watch, Watch::Blamed { .. })).count();
+    assert_eq!((faults(&net, 0), blamed), (1, 1));
 }
 
 #[test]
@@ -344,4 +381,5 @@ fn a_peer_that_moves_where_it_may_not_is_blamed_and_then_dropped() {
     assert_eq!(net.nodes[0].engine.peers().len(), 0);
     assert!(!net.seen(0).iter().any(|s| matches!(s, Seen::Addresses(..))));
     assert_eq!(net.nodes[0].watched.len(), 3);
+    assert_eq!((faults(&net, 0), net.nodes[0].engine.dropped()), (3, 1));
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use polymorph_core::engine::Slot;
+use polymorph_core::engine::io::{Command, Failure, Outcome};
 use polymorph_core::topology::event::Down;
 use polymorph_core::topology::question::Hold;
 use rand_core::Rng;
@@ -116,6 +118,25 @@ fn a_dial_that_ends_long_after_it_was_given_up_ends_in_one_session() {
         assert!(net.share_a_wire(0, 1), "seed {seed}");
         assert_eq!(net.half_open_wires(), 1, "wires are left over; seed {seed}");
     }
+}
+
+#[test]
+fn a_dial_that_fails_is_told_to_the_topology_for_which_it_was_though_it_wanted_no_link() {
+    let mut net = Net::new(1, 2);
+    net.attach_all("ring");
+    net.attach_all("other");
+    net.dialing = Box::new(|_, _, _| Dialing::Fails(Duration::from_millis(5)));
+    let (ticket, peer) = (net.ticket(), net.guid(1));
+    net.command(0, Slot(0), Command::Ping { ticket, peer });
+    net.run_secs(5);
+    assert_eq!(net.outcome(0, ticket), Outcome::Failed(Failure::PeerGone));
+    assert_eq!(net.seen(0), [Seen::DialFailed(peer)]);
+    assert_eq!(net.nodes[0].strings[1].seen(), [], "the other overlay asked nothing");
+    // Whoever wants the link too is told once.
+    net.act(0, move |cx| cx.want(peer, Hold::Required));
+    net.command(0, Slot(0), Command::Ping { ticket, peer });
+    net.run_secs(5);
+    assert_eq!(net.seen(0), [Seen::DialFailed(peer)]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use polymorph_core::{Guid, Key};
 
 use crate::net::Net;
 use crate::records::{HOUR, three};
+use crate::restart;
 use crate::spec::{Spec, spec};
 
 /// Nodes that know at once who is in and who is not.
@@ -30,30 +31,43 @@ impl Ring {
         let mut net = Net::new(seed, n);
         let members: BTreeSet<Guid> = net.guids().into_iter().take(members).collect();
         let members = Arc::new(Mutex::new(members));
-        for at in 0..n {
-            let strings = net.attach(at, Spec { settings: settings.clone(), ..spec("ring") });
-            let (me, members) = (net.guid(at), members.clone());
-            strings.pull().route = Box::new(move |query, route| {
-                let Target::Key(key) = query.to else { return };
-                let members = members.lock().expect("nobody panicked");
-                let mut all: Vec<Guid> = members.iter().copied().filter(|peer| query.allows(peer)).collect();
-                all.sort_by_key(|peer| Key::from(*peer).xor(key));
-                let mine = all.first() == Some(&me);
-                route.verdict = match members.contains(&me) {
-                    false => Verdict::Unreachable,
-                    true if mine => Verdict::Deliver { rank: 0 },
-                    true => Verdict::Forward,
-                };
-                route.peers.extend(all.into_iter().filter(|peer| *peer != me).take(query.n));
-            });
-        }
         let dead: Arc<Mutex<BTreeSet<usize>>> = Arc::default();
         let gone = dead.clone();
         net.passes = Box::new(move |from, to, _| {
             let gone = gone.lock().expect("nobody panicked");
             !gone.contains(&from) && !gone.contains(&to)
         });
-        Self { net, members, dead }
+        let mut ring = Self { net, members, dead };
+        (0..n).for_each(|at| ring.attach(at, settings));
+        ring
+    }
+
+    fn attach(&mut self, at: usize, settings: &settings::Overlay) {
+        let strings = self.net.attach(at, Spec { settings: settings.clone(), ..spec("ring") });
+        let (me, members) = (self.net.guid(at), self.members.clone());
+        strings.pull().route = Box::new(move |query, route| {
+            let Target::Key(key) = query.to else { return };
+            let members = members.lock().expect("nobody panicked");
+            let mut all: Vec<Guid> = members.iter().copied().filter(|peer| query.allows(peer)).collect();
+            all.sort_by_key(|peer| Key::from(*peer).xor(key));
+            let mine = all.first() == Some(&me);
+            route.verdict = match members.contains(&me) {
+                false => Verdict::Unreachable,
+                true if mine => Verdict::Deliver { rank: 0 },
+                true => Verdict::Forward,
+            };
+            route.peers.extend(all.into_iter().filter(|peer| *peer != me).take(query.n));
+        });
+    }
+
+    /// A crashed node is started again with what it wrote.
+    fn restart(&mut self, at: usize, settings: &settings::Overlay, written: &[u8]) {
+        restart::kill(&mut self.net, at);
+        self.attach(at, settings);
+        self.dead.lock().expect("nobody panicked").remove(&at);
+        restart::resume(&mut self.net, at, written);
+        self.net.introduce();
+        self.join(at);
     }
 
     fn is_in(&self, at: usize) -> bool {
@@ -227,6 +241,44 @@ fn a_hand_over_with_both_ends_killed_midway_loses_nothing() {
     let asker = ring.all_in()[0];
     for number in 0..40 {
         assert_eq!(ring.get(asker, key(number), Quorum::All), Some(Bytes::copy_from_slice(&[number])));
+    }
+}
+
+/// How often a node writes what it knows, in seconds, as the program does.
+const WRITE_EVERY: u64 = 10;
+
+#[test]
+fn of_the_only_copies_handed_over_between_two_that_are_killed_at_any_moment_none_is_lost() {
+    let one = settings::Overlay { replicas: 1, ..settings::Overlay::default() };
+    for seed in 20..32 {
+        let mut ring = Ring::new(seed, 6, 5, &one);
+        for number in 0..40 {
+            assert_eq!(ring.put(0, key(number), &[number]), Outcome::Stored { replicas: 1 });
+        }
+        ring.net.run_secs(60);
+        let mut written: Vec<Vec<u8>> = (0..6).map(|at| restart::snapshot(&mut ring.net, at)).collect();
+        // Early, in the middle of it, or when those who gave their records away have forgotten them.
+        let moment = [20, 60, 4000][(seed % 3) as usize];
+        let (moment, phase) = (1 + ring.net.pick(moment), ring.net.pick(WRITE_EVERY));
+        ring.join(5);
+        for second in 0..moment {
+            ring.net.run_millis(900 + ring.net.seed * 5);
+            for (at, written) in written.iter_mut().enumerate() {
+                // Not all at the same moment.
+                if (second + phase + at as u64 * 3).is_multiple_of(WRITE_EVERY) {
+                    *written = restart::snapshot(&mut ring.net, at);
+                }
+            }
+        }
+        let giver = 1 + ring.net.pick(4) as usize;
+        [5, giver].into_iter().for_each(|at| ring.crash(at));
+        ring.net.run_secs(1 + moment % 90);
+        [5, giver].into_iter().for_each(|at| ring.restart(at, &one, &written[at]));
+        for number in 0..40 {
+            // Whoever has it may still be handing it over.
+            let value = (0..4).find_map(|_| ring.get(0, key(number), Quorum::All));
+            assert_eq!(value, Some(Bytes::copy_from_slice(&[number])), "seed {seed}, moment {moment}, giver {giver}");
+        }
     }
 }
 

@@ -27,20 +27,22 @@ pub(crate) fn known(n: usize, settings: &settings::Overlay) -> Net {
 
 fn known_with(n: usize, settings: &settings::Overlay, node: settings::Node) -> Net {
     let mut net = Net::with(1, n, node);
-    let guids = net.guids();
-    for at in 0..n {
-        let strings = net.attach(at, Spec { settings: settings.clone(), ..spec("ring") });
-        let (me, all) = (guids[at], guids.clone());
-        strings.pull().route = Box::new(move |query, route| {
-            let Target::Key(key) = query.to else { return };
-            let mut all: Vec<Guid> = all.iter().copied().filter(|peer| query.allows(peer)).collect();
-            all.sort_by_key(|peer| Key::from(*peer).xor(key));
-            let mine = all.first() == Some(&me);
-            route.verdict = if mine { Verdict::Deliver { rank: 0 } } else { Verdict::Forward };
-            route.peers.extend(all.into_iter().filter(|peer| *peer != me).take(query.n));
-        });
-    }
+    (0..n).for_each(|at| attach_known(&mut net, at, settings));
     net
+}
+
+/// Attaches an overlay in which this node knows everybody.
+pub(crate) fn attach_known(net: &mut Net, at: usize, settings: &settings::Overlay) {
+    let (me, all) = (net.guid(at), net.guids());
+    let strings = net.attach(at, Spec { settings: settings.clone(), ..spec("ring") });
+    strings.pull().route = Box::new(move |query, route| {
+        let Target::Key(key) = query.to else { return };
+        let mut all: Vec<Guid> = all.iter().copied().filter(|peer| query.allows(peer)).collect();
+        all.sort_by_key(|peer| Key::from(*peer).xor(key));
+        let mine = all.first() == Some(&me);
+        route.verdict = if mine { Verdict::Deliver { rank: 0 } } else { Verdict::Forward };
+        route.peers.extend(all.into_iter().filter(|peer| *peer != me).take(query.n));
+    });
 }
 
 pub(crate) fn three() -> settings::Overlay {
@@ -249,6 +251,8 @@ fn a_fetcher_believes_no_replica() {
         true
     });
     assert_eq!(get(&mut net, 0), [Bytes::from_static(b"true")]);
+    let metrics = net.nodes[0].engine.metrics(Slot(0)).expect("attached");
+    assert_eq!((metrics.refused.forged, metrics.faults), (2, 1), "each lie is counted, and the liar is blamed once");
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
     let contacts = start.join.clone();
     let identity = home.identity()?;
     let store = home.store().await?;
-    let (running, _events) = Running::start(&identity, start, None).await?;
+    let (running, _events) = Running::start(&identity, start, None, None).await?;
     let overlay = running.attach(text).await?;
     let began = Instant::now();
     let fetched = tokio::select! {

@@ -10,9 +10,9 @@ use crate::cli::Common;
 use crate::control;
 use crate::home::Home;
 use crate::interrupt::Interrupt;
-use crate::output::Form;
+use crate::output::{Form, plain};
 use crate::overlay_text::OverlayText;
-use crate::running::{DRAIN, Event, Running, Start};
+use crate::running::{Event, Running, Start};
 
 /// The overlay of a node that is told of none: to find things.
 pub(crate) const DEFAULT_OVERLAY: &str = "find=chord";
@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
     }
     let identity = home.identity()?;
     let store = home.store().await?;
-    let (running, events) = Running::start(&identity, start, Some(store)).await?;
+    let (running, events) = Running::start(&identity, start, Some(store), Some(home.memory())).await?;
     for text in texts {
         running.attach(text).await?;
     }
@@ -67,7 +67,7 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
     ready(form, &running.node);
     follow(form, events, interrupt).await;
     form.tell("leaving …");
-    running.node.shutdown(DRAIN).await;
+    running.end().await;
     Ok(Ended::Done)
 }
 
@@ -99,8 +99,7 @@ fn print(form: Form, event: &Event) {
         }
         Event::Message { overlay, from, payload } => {
             let text = String::from_utf8_lossy(payload);
-            // A peer's bytes must not steer the terminal.
-            let shown: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+            let shown = plain(&text);
             let json = || json!({ "event": "message", "overlay": overlay, "from": from.to_string(), "payload": text });
             form.say(format_args!("{} says on {overlay}: {shown}", from.short()), json);
         }

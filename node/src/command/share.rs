@@ -15,7 +15,7 @@ use crate::cli::Common;
 use crate::home::Home;
 use crate::interrupt::Interrupt;
 use crate::output::bytes;
-use crate::running::{DRAIN, Running, Start};
+use crate::running::{Running, Start};
 use crate::{control, media_service, patience};
 
 /// How long it may take until the overlay knows that this node provides the package.
@@ -59,7 +59,7 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
         () = interrupt.wait() => return Ok(Ended::Interrupted),
     };
     let join = start.join.clone();
-    let (running, events) = Running::start(&identity, start, Some(store)).await?;
+    let (running, events) = Running::start(&identity, start, Some(store), Some(home.memory())).await?;
     let tag = texts[0].tag();
     let mut attached = Vec::new();
     for text in texts {
@@ -83,6 +83,6 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
         || json!({ "event": "ready", "link": link, "bytes": length, "blobs": blobs, "contact": contact.to_string() });
     form.say(human, json);
     super::node::follow(form, events, interrupt).await;
-    running.node.shutdown(DRAIN).await;
+    running.end().await;
     Ok(Ended::Done)
 }

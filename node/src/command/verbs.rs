@@ -9,6 +9,7 @@ use super::look::{ask, text};
 use crate::cli::Common;
 use crate::control::Request;
 use crate::interrupt::Interrupt;
+use crate::output::plain;
 
 /// Whose key?
 #[derive(Args, Debug)]
@@ -93,11 +94,7 @@ pub(crate) async fn publish(arguments: Publish, common: &Common, interrupt: &Int
 pub(crate) async fn subscribe(arguments: Subscribe, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Ended> {
     let request = Request::Subscribe { overlay: arguments.overlay, topic: topic(arguments.topic) };
     let human = |line: &Value| match line["payload"].as_str() {
-        // A peer's bytes must not steer the terminal.
-        Some(said) => {
-            let said: String = said.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-            format!("{} ({}): {said}", text(line, "from"), text(line, "origin"))
-        }
+        Some(said) => format!("{} ({}): {}", text(line, "from"), text(line, "origin"), plain(said)),
         None if line["event"] == "subscribed" => "subscribed; end with Ctrl-C".into(),
         None => format!("{}: {}", text(line, "from"), line["payload"]),
     };

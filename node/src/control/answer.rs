@@ -65,6 +65,10 @@ pub(super) async fn answer(request: Request, node: &Running, lines: &Sender<Valu
         Request::Subscribe { overlay, topic } => {
             subscribe(node, overlay.as_deref(), topic.as_deref(), lines).await?;
         }
+        Request::Records { overlay, key, what } => {
+            let attached = node.overlay(overlay.as_deref())?;
+            super::records::answer(what, (node, &attached), key_of(&key), lines).await?;
+        }
     }
     Ok(())
 }
@@ -72,7 +76,7 @@ pub(super) async fn answer(request: Request, node: &Running, lines: &Sender<Valu
 /// How many peers of a replica set may be asked for.
 const MAX_REPLICAS: usize = 64;
 
-async fn say(lines: &Sender<Value>, line: Value) {
+pub(super) async fn say(lines: &Sender<Value>, line: Value) {
     let _ = lines.send(json!({ "ok": line })).await;
 }
 
@@ -81,8 +85,16 @@ fn key_of(text: &str) -> Key {
     text.parse().unwrap_or_else(|_| Key::of(text.as_bytes()))
 }
 
-fn bytes(hex: &str) -> anyhow::Result<Bytes> {
+pub(super) fn bytes(hex: &str) -> anyhow::Result<Bytes> {
     Ok(HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).context("the payload is not hexadecimal")?.into())
+}
+
+/// Bytes as a text if they are one.
+pub(super) fn shown(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => json!({ "hex": data_encoding::HEXLOWER.encode(bytes) }),
+    }
 }
 
 async fn status(node: &Running) -> anyhow::Result<Value> {
@@ -144,10 +156,7 @@ async fn subscribe(
     let mut subscription = overlay.subscribe(topic.map(key_of)).await?;
     say(lines, json!({ "event": "subscribed", "overlay": overlay.name(), "topic": topic })).await;
     while let Some(news) = subscription.next().await {
-        let payload = match std::str::from_utf8(&news.payload) {
-            Ok(text) => json!(text),
-            Err(_) => json!({ "hex": data_encoding::HEXLOWER.encode(&news.payload) }),
-        };
+        let payload = shown(&news.payload);
         let origin = if news.origin == Origin::Signed { "signed" } else { "claimed" };
         say(
             lines,

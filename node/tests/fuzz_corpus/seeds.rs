@@ -33,8 +33,8 @@ pub(crate) fn all() -> Vec<(&'static str, String, Vec<u8>)> {
             }
             "contact" if name == "contact.word" => all.push(("contact_word", name, value.into_bytes())),
             "contact" => all.push(("contact", name, unhex(&value))),
-            kind @ ("membership" | "grant" | "record") => {
-                let target = ["membership", "grant", "record"].into_iter().find(|target| *target == kind);
+            kind @ ("membership" | "grant" | "record" | "snapshot") => {
+                let target = ["membership", "grant", "record", "snapshot"].into_iter().find(|target| *target == kind);
                 all.extend(target.map(|target| (target, name.clone(), unhex(&value))));
             }
             _ => {}

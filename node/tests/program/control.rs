@@ -79,7 +79,7 @@ fn one_process_is_a_member_of_six_rings_at_once_over_one_session() {
 }
 
 /// Asks until the node has a neighbor in every overlay; each question takes a process, so nothing spins.
-fn until_linked(place: &Place, home: &str) {
+pub(crate) fn until_linked(place: &Place, home: &str) {
     let linked = || {
         let overlays = place.lines(home, &["overlays"]);
         overlays.iter().all(|line| line["neighbors"].as_array().is_some_and(|all| !all.is_empty()))

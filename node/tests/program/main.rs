@@ -7,5 +7,6 @@ mod demo;
 mod fetching;
 mod identity;
 mod mistakes;
+mod restarting;
 mod simulating;
 mod support;

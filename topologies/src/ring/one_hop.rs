@@ -104,6 +104,8 @@ pub struct OneHop {
     calls: Calls<Message, Awaited>,
     /// Events of this interval.
     heard: Heard,
+    /// Who went lately, and how often that might be told on.
+    went: VecDeque<(u64, u8)>,
     /// What was told and not confirmed.
     telling: VecDeque<(Ticket, Events)>,
     /// When the peer before this one last gave a sign of life.

@@ -169,7 +169,7 @@ impl Sender<'_> {
         }
     }
 
-    fn record(&self, source: &mut Source<'_>) -> Record {
+    pub(crate) fn record(&self, source: &mut Source<'_>) -> Record {
         let until = Time::from_secs(self.now.as_secs() + u64::from(source.short()) * 4);
         let mut record = Record::sign(self.signer, key(source), source.bytes(), source.number().into(), until);
         if source.once_in(4) {

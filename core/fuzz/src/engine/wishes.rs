@@ -5,10 +5,11 @@ use std::time::Duration;
 use polymorph_core::engine::Slot;
 use polymorph_core::engine::io::{Command, Input, Origin, Responder, To};
 use polymorph_core::record::{Caches, GetOptions, PutOptions, Quorum};
+use polymorph_core::snapshot::{KeptRecord, OwnRecord};
 use polymorph_core::topology::event::Ticket;
 use polymorph_core::topology::question::Hold;
 
-use super::super::frames::{class, key, status, target, urgency};
+use super::super::frames::{Cheap, Sender, class, key, status, target, urgency};
 use super::super::source::Source;
 use super::super::wild::Wild;
 use super::{PEERS, World};
@@ -70,9 +71,28 @@ impl World {
                 Command::Hold { peer, hold }
             }
             14 => Command::Ping { ticket: self.ticket(), peer },
+            15 if source.once_in(2) => self.remembered(source),
             _ => Command::Ask { ticket: self.ticket(), command: bytes::Bytes::copy_from_slice(source.raw(12)) },
         };
         self.feed(Input::Command(slot, command))
+    }
+
+    /// What a file says was kept and published, whoever wrote that.
+    fn remembered(&self, source: &mut Source<'_>) -> Command<Wild> {
+        let signer = Cheap(super::key(source.pick(PEERS)));
+        let Self { everybody, contacts, claims, now, .. } = self;
+        let sender = Sender { signer: &signer, everybody, contacts, claims, now: *now };
+        let from = everybody[source.pick(PEERS + 1)];
+        let kept = (0..source.pick(3)).map(|_| KeptRecord { from, record: sender.record(source) }).collect();
+        let own = OwnRecord {
+            key: key(source),
+            value: source.bytes(),
+            lifetime: Duration::from_secs(source.number().into()),
+            sequence: source.once_in(2).then(|| source.byte().into()),
+            last: if source.once_in(4) { u64::MAX } else { source.byte().into() },
+        };
+        let contacts = contacts.iter().take(source.pick(3)).cloned().collect();
+        Command::Restore { contacts, kept, own: vec![own] }
     }
 }
 

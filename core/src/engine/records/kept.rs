@@ -130,6 +130,12 @@ impl Kept {
         shelf.into_iter().flat_map(move |shelf| shelf.fresh(now))
     }
 
+    /// All that is kept and has not expired, each with who brought it, in the order of keys.
+    pub(super) fn all(&self, now: Time) -> impl Iterator<Item = (Guid, &Record)> {
+        let items = self.shelves.values().flat_map(|shelf| &shelf.items);
+        items.filter(move |item| item.record.expires > now.as_secs()).map(|item| (item.from, &item.record))
+    }
+
     /// A number that is the same at all who keep the same under a key; `None` if nothing is kept.
     pub(super) fn mark(&self, key: &Key, now: Time) -> Option<u64> {
         self.under(key, now).map(Record::mark).reduce(u64::wrapping_add)

@@ -303,6 +303,9 @@ impl<T: Topology> Desk<'_, T> {
             // It would be refused every time.
             self.withdraw(&operation.key);
         }
+        if matches!(operation.wish, Wish::Store(_)) && operation.good + operation.older + operation.full == 0 {
+            self.try_own_again(operation.key);
+        }
         self.repair(&operation);
         self.tidy_records();
     }

@@ -17,20 +17,22 @@ use crate::topology::event::Ticket;
 /// A record is signed and stored anew after this share of its lifetime, so that two rounds may fail.
 const REPUBLISH_SHARE: u32 = 3;
 /// A shorter life is lengthened to this: a record is stored anew every second then.
-const MIN_LIFETIME: Duration = Duration::from_secs(3);
+pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(3);
+/// One that no replica took is stored anew after this time, if its turn is not before.
+const RETRY: Duration = Duration::from_secs(60);
 /// How many own records a node keeps alive in one overlay.
-const MAX_OWN: usize = 16_384;
+pub(super) const MAX_OWN: usize = 16_384;
 
 /// An own record, kept alive.
 #[derive(Debug)]
 pub(super) struct Own {
-    value: Bytes,
-    lifetime: Duration,
-    sequence: Option<u64>,
+    pub(super) value: Bytes,
+    pub(super) lifetime: Duration,
+    pub(super) sequence: Option<u64>,
     /// What it was signed with last: the next is higher, whatever the clock does.
-    last: u64,
+    pub(super) last: u64,
     /// When it is stored anew.
-    timer: Handle,
+    pub(super) timer: Handle,
 }
 
 impl<T: Topology> Desk<'_, T> {
@@ -75,6 +77,16 @@ impl<T: Topology> Desk<'_, T> {
             let at = self.now + own.lifetime / REPUBLISH_SHARE;
             own.timer = self.state.timers.push(at, OverlayTimer::Republish(key));
             self.store_own(key, None, Quorum::Of(1));
+        }
+    }
+
+    /// No replica took an own record: perhaps this node has not joined yet, or is cut off.
+    pub(super) fn try_own_again(&mut self, key: Key) {
+        let own = self.state.records.as_mut().and_then(|records| records.own.get_mut(&key));
+        let at = self.now + RETRY;
+        if let Some(own) = own.filter(|own| own.timer.0 > at) {
+            self.state.timers.remove(own.timer);
+            own.timer = self.state.timers.push(at, OverlayTimer::Republish(key));
         }
     }
 

@@ -32,7 +32,8 @@ impl Overlay {
     }
 
     /// The same with a quorum and a sequence number of one's own. A record that failed to reach its quorum is stored
-    /// where it was confirmed, and is tried again until it is withdrawn; one that is [`Older`] is not.
+    /// where it was confirmed, and is tried again until it is withdrawn, after a minute if no replica took it; one that is
+    /// [`Older`] is not.
     ///
     /// # Errors
     /// [`OverlayError::Failed`]: [`Quorum`] says how many replicas confirmed, [`Older`] that they keep a newer record

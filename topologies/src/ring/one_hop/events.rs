@@ -1,6 +1,7 @@
 //! How everybody hears of every coming and going once (EDRA; D1HT 2006, §4), and how a node comes and goes.
 
 use core::time::Duration;
+use std::collections::VecDeque;
 
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Change, Ticket};
@@ -78,6 +79,7 @@ impl OneHop {
         self.members.clear();
         self.calls.clear();
         self.heard = Heard::default();
+        self.went.clear();
         [Timer::Interval, Timer::Join].into_iter().for_each(|timer| cx.cancel(timer));
     }
 
@@ -222,9 +224,13 @@ impl OneHop {
                 // Somebody thinks that this node is gone: it says that it is not.
                 let me = self.peer(cx.me());
                 self.heard.joined.push((me, self.rho()));
-            } else if self.take_out(at, cx).is_some() {
+            } else if self.stands_before(at) {
+                // Somebody else found it out first, and this node is the one who tells all.
+                self.went(at, cx);
+            } else if self.take_out(at, cx).is_some() || self.told_fewer(at, ttl) {
                 self.note(cx);
                 self.heard.left.push((at, ttl));
+                self.remember(at, ttl);
             }
         }
     }
@@ -241,15 +247,46 @@ impl OneHop {
 
     /// Somebody went. Whoever stands right after it is the one who tells all; others tell a few.
     pub(super) fn went(&mut self, at: u64, cx: &mut Context<'_, Self>) {
-        let mine = self.members.before(self.mine).is_some_and(|previous| previous.at == at);
+        let mine = self.stands_before(at);
         if self.take_out(at, cx).is_some() {
             self.heard.left.push((at, if mine { self.rho() } else { NEARBY }));
             if mine {
                 self.note(cx);
                 self.sign = cx.now();
+                self.take_over();
+            } else {
+                self.remember(at, NEARBY);
             }
             self.bound(cx);
         }
+    }
+
+    fn stands_before(&self, at: u64) -> bool {
+        self.members.before(self.mine).is_some_and(|previous| previous.at == at)
+    }
+
+    /// What was found out by chance was told to a few; what comes later from whoever tells all goes to more.
+    fn told_fewer(&self, at: u64, ttl: u8) -> bool {
+        self.went.iter().any(|(known, told)| *known == at && *told < ttl)
+    }
+
+    fn remember(&mut self, at: u64, ttl: u8) {
+        self.went.retain(|(known, _)| *known != at);
+        if self.went.len() == MAX_WENT {
+            self.went.pop_front();
+        }
+        self.went.push_back((at, ttl));
+    }
+
+    /// Whoever went between the peer before this one and this one is this node's to tell of, though it found that out
+    /// by chance.
+    fn take_over(&mut self) {
+        let (mine, rho) = (self.mine, self.rho());
+        let reach = self.members.before(mine).map_or(u64::MAX, |before| mine.wrapping_sub(before.at));
+        let between = |(at, ttl): &(u64, u8)| *ttl < rho && mine.wrapping_sub(*at) < reach;
+        let (told, kept): (VecDeque<_>, _) = self.went.iter().partition(|went| between(went));
+        self.went = kept;
+        self.heard.left.extend(told.into_iter().map(|(at, _)| (at, rho)));
     }
 
     /// More events than an interval may hold are told at once.
@@ -267,6 +304,7 @@ impl OneHop {
     }
 
     fn add(&mut self, peer: Peer, cx: &mut Context<'_, Self>) -> bool {
+        self.went.retain(|(at, _)| *at != peer.at);
         self.edit(cx, |node| node.members.insert(peer).then_some((peer.guid, Change::NeighborUp(peer.guid)))).is_some()
     }
 
@@ -403,6 +441,8 @@ pub(super) const MAX_TELLING: usize = 64;
 const MAX_TTL: u8 = 32;
 /// How often what was found out by chance is told on: to the seven next.
 const NEARBY: u8 = 3;
+/// How many goings are remembered, with how far they were told: more than come until all have heard of one.
+const MAX_WENT: usize = 64;
 /// How many differences of one comparison are looked into.
 const MAX_DOUBTS: usize = 16;
 /// How many events the rate is reckoned from.

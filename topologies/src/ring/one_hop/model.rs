@@ -27,6 +27,7 @@ impl Model for OneHop {
             tries: 0,
             calls: Calls::new(),
             heard: Heard::default(),
+            went: VecDeque::new(),
             telling: VecDeque::new(),
             sign: Time::ZERO,
             differs: 0,
@@ -59,7 +60,7 @@ impl Model for OneHop {
 
     fn entries(&self) -> usize {
         let known = self.members.len() + self.seeds.len() + self.heard.len();
-        known + self.telling.len() + self.rate.len() + self.calls.len()
+        known + self.went.len() + self.telling.len() + self.rate.len() + self.calls.len()
     }
 
     fn owner(_: &Config, all: &Census, to: &Target<Self>) -> Option<Guid> {

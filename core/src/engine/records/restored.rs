@@ -1,0 +1,77 @@
+//! What outlives a restart: the records of a [`Snapshot`](crate::snapshot::Snapshot), taken out and put in again.
+
+use core::time::Duration;
+
+use super::Records;
+use super::own::{MAX_OWN, MIN_LIFETIME, Own};
+use crate::engine::desk::Desk;
+use crate::engine::state::OverlayTimer;
+use crate::record::{MAX_LIFETIME_SECS, MAX_VALUE_BYTES};
+use crate::snapshot::{KeptRecord, OwnRecord};
+use crate::topology::Topology;
+use crate::{Contact, Time};
+
+/// Own records are stored anew one after the other, beginning soon: their copies may have expired meanwhile.
+const REPUBLISH_SOON: Duration = Duration::from_secs(1);
+/// How long after one of them the next is: each is a lookup and as many messages as there are replicas.
+const REPUBLISH_EVERY: Duration = Duration::from_millis(100);
+
+impl Records {
+    /// What is kept for others, in the order of keys, and has not expired.
+    pub(in crate::engine) fn all_kept(&self, now: Time) -> impl Iterator<Item = KeptRecord> {
+        self.kept.all(now).map(|(from, record)| KeptRecord { from, record: record.clone() })
+    }
+
+    pub(in crate::engine) fn all_own(&self) -> impl Iterator<Item = OwnRecord> {
+        self.own.iter().map(|(key, own)| own.remembered(*key))
+    }
+}
+
+impl<T: Topology> Desk<'_, T> {
+    /// Keeps what a snapshot says was kept, if it is in order still and nothing newer came meanwhile; goes on
+    /// publishing what was published; and knows again how peers can be reached, which is proven when they are dialed.
+    pub(in crate::engine) fn restore(&mut self, contacts: Vec<Contact>, kept: Vec<KeptRecord>, own: Vec<OwnRecord>) {
+        for contact in contacts {
+            let _ = self.ws.book.learn(contact, self.now);
+        }
+        for KeptRecord { from, record } in kept {
+            let key = record.key;
+            if self.state.is_client() || self.check_record(&record).is_err() {
+                continue;
+            }
+            let known = self.kept(&key).len();
+            self.keep(from, record);
+            // Nobody has seen to it lately: it is offered to whoever owns it by now.
+            if let Some(shelf) = self.state.records.as_mut().and_then(|records| records.kept.shelf(&key))
+                && known == 0
+            {
+                shelf.settled = Time::ZERO;
+            }
+        }
+        own.into_iter().for_each(|own| self.restore_own(own));
+        self.tidy_records();
+    }
+
+    fn restore_own(&mut self, own: OwnRecord) {
+        let OwnRecord { key, value, lifetime, sequence, last } = own;
+        let in_bounds = value.len() <= MAX_VALUE_BYTES && lifetime <= Duration::from_secs(MAX_LIFETIME_SECS);
+        let routes = self.state.powers.routes;
+        let known = &self.records().own;
+        // What was put since the start is newer.
+        if !in_bounds || !routes || known.len() >= MAX_OWN || known.contains_key(&key) {
+            return;
+        }
+        let turn = u32::try_from(known.len()).unwrap_or(u32::MAX);
+        let at = self.now + REPUBLISH_SOON + REPUBLISH_EVERY.saturating_mul(turn);
+        let timer = self.state.timers.push(at, OverlayTimer::Republish(key));
+        let own = Own { value, lifetime: lifetime.max(MIN_LIFETIME), sequence, last, timer };
+        self.records().own.insert(key, own);
+    }
+}
+
+impl Own {
+    fn remembered(&self, key: crate::Key) -> OwnRecord {
+        let Self { value, lifetime, sequence, last, .. } = self;
+        OwnRecord { key, value: value.clone(), lifetime: *lifetime, sequence: *sequence, last: *last }
+    }
+}
