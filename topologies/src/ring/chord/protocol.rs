@@ -211,15 +211,28 @@ impl VirtualNode {
 
     /// Looks all fingers up, one after the other.
     pub(super) fn fix_fingers(&mut self, cx: &mut Context<'_, Chord>) {
+        self.rounds = self.rounds.wrapping_add(1);
         let wait = cx.jitter(self.config.fix_fingers, 0.2);
         self.set(Beat::FixFingers, wait, cx);
         self.fix_finger(0, cx);
     }
 
+    /// Whether this round's questions go to the fingers there are. One that is right owns what is asked for and says so
+    /// itself, where a lookup takes half of log2 N hops; one that is not passes the question on. Not in every round, so
+    /// that nobody stays a finger on its own word only; and never where fingers are chosen among several, of whom the finger
+    /// knows nothing.
+    fn asks_fingers(&self) -> bool {
+        self.config.proximity == 0 && !self.rounds.is_multiple_of(LOOKED_UP)
+    }
+
     fn fix_finger(&mut self, from: u32, cx: &mut Context<'_, Chord>) {
         if let Some(exponent) = self.table.exponent_from(from).filter(|_| self.stage == Stage::In) {
-            let n = self.config.proximity.max(1);
-            let ticket = cx.lookup(Target::Key(self.table.mine().plus_power(exponent)), n);
+            let (start, n) = (Target::Key(self.table.mine().plus_power(exponent)), self.config.proximity.max(1));
+            let present = self.table.finger_from(exponent).map(|finger| finger.guid());
+            let ticket = match present.filter(|guid| self.asks_fingers() && *guid != cx.me()) {
+                Some(finger) => cx.lookup_via(finger, start, n),
+                None => cx.lookup(start, n),
+            };
             self.expect(ticket, Awaited::Finger(exponent));
         }
     }
@@ -354,6 +367,8 @@ impl VirtualNode {
 
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.
 pub(super) const MAX_SEEDS: usize = 16;
+/// In which rounds fingers are looked up by way of others; our choice: each within a quarter of an hour or less.
+const LOOKED_UP: u32 = 4;
 /// How many who could be a finger are measured at the same time: those of two fingers or three.
 pub(super) const MAX_MEASURED: usize = 64;
 /// How long the first wait for a seed is; our choice, about a dial that fails.

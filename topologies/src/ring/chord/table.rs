@@ -166,6 +166,11 @@ impl Table {
         (exponent < 256).then_some(exponent)
     }
 
+    /// Who was last found to own `2^exponent`, or would if its finger is gone.
+    pub(super) fn finger_from(&self, exponent: u32) -> Option<Peer> {
+        self.fingers.iter().find(|finger| finger.at.bits() > exponent).copied()
+    }
+
     /// Who owns `2^exponent` is known; gives the next exponent that may have another owner. A finger in the owner's power
     /// of two gives way to it, unless it was chosen for being near.
     pub(super) fn set_finger(&mut self, exponent: u32, owner: Peer, choice: Choice) -> u32 {
@@ -183,6 +188,7 @@ impl Table {
             self.successors.push(owner);
         } else if self.successors.last().is_some_and(|last| owner.at > last.at) && self.finger(bits).is_none() {
             let place = self.fingers.partition_point(|finger| finger.at < owner.at);
+            self.fingers.reserve_exact(1);
             self.fingers.insert(place, owner);
         }
         bits

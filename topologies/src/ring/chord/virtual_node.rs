@@ -22,6 +22,8 @@ pub(super) struct VirtualNode {
     pub(super) seeds: Vec<Guid>,
     /// How often it was tried to join since there was last somebody.
     pub(super) tries: u32,
+    /// How often the fingers were looked up.
+    pub(super) rounds: u32,
     /// Answers that are still to come, one of each kind.
     pub(super) awaited: Vec<(Ticket, Awaited)>,
     /// When the predecessor last gave a sign of life.
@@ -93,6 +95,7 @@ impl VirtualNode {
             stage: Stage::Out,
             seeds: Vec::new(),
             tries: 0,
+            rounds: 0,
             awaited: Vec::new(),
             heard: Time::ZERO,
             inside: Vec::new(),
@@ -158,6 +161,7 @@ impl VirtualNode {
         if !matches!(awaited, Awaited::Near(..)) {
             self.awaited.retain(|(_, other)| core::mem::discriminant(other) != kind);
         }
+        self.awaited.reserve_exact(1);
         self.awaited.push((ticket, awaited));
     }
 
