@@ -3,6 +3,7 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -69,35 +70,36 @@ impl fmt::Display for TransportAddress {
     }
 }
 
-/// One (kind, bytes) pair on the wire: addresses and contact extensions alike. Unknown kinds stay as they came.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Tagged {
+/// One (kind, bytes) pair on the wire: addresses and contact extensions alike.
+#[derive(Serialize, Deserialize)]
+struct Tagged<'a> {
     kind: u64,
-    bytes: Bytes,
+    #[serde(borrow)]
+    bytes: Cow<'a, [u8]>,
 }
 
-impl From<&TransportAddress> for Tagged {
-    fn from(address: &TransportAddress) -> Self {
+impl<'a> From<&'a TransportAddress> for Tagged<'a> {
+    fn from(address: &'a TransportAddress) -> Self {
         let socket = |at: &SocketAddr| {
             let mut bytes = match at.ip() {
                 IpAddr::V4(ip) => ip.octets().to_vec(),
                 IpAddr::V6(ip) => ip.octets().to_vec(),
             };
             bytes.extend_from_slice(&at.port().to_be_bytes());
-            Bytes::from(bytes)
+            bytes
         };
         match address {
-            TransportAddress::Quic(at) => Self { kind: 1, bytes: socket(at) },
-            TransportAddress::Tcp(at) => Self { kind: 2, bytes: socket(at) },
-            TransportAddress::Unix(path) => Self { kind: 3, bytes: Bytes::copy_from_slice(path.as_bytes()) },
-            TransportAddress::Memory(name) => Self { kind: 4, bytes: Bytes::copy_from_slice(name.as_bytes()) },
-            TransportAddress::Unknown { kind, bytes } => Self { kind: *kind, bytes: bytes.clone() },
+            TransportAddress::Quic(at) => Self { kind: 1, bytes: Cow::Owned(socket(at)) },
+            TransportAddress::Tcp(at) => Self { kind: 2, bytes: Cow::Owned(socket(at)) },
+            TransportAddress::Unix(path) => Self { kind: 3, bytes: Cow::Borrowed(path.as_bytes()) },
+            TransportAddress::Memory(name) => Self { kind: 4, bytes: Cow::Borrowed(name.as_bytes()) },
+            TransportAddress::Unknown { kind, bytes } => Self { kind: *kind, bytes: Cow::Borrowed(bytes) },
         }
     }
 }
 
-impl From<&Tagged> for TransportAddress {
-    fn from(tagged: &Tagged) -> Self {
+impl From<&Tagged<'_>> for TransportAddress {
+    fn from(tagged: &Tagged<'_>) -> Self {
         let socket = || {
             let (ip, port) = tagged.bytes.split_last_chunk::<2>()?;
             let ip = match ip.len() {
@@ -115,18 +117,20 @@ impl From<&Tagged> for TransportAddress {
             4 => text().map(Self::Memory),
             _ => None,
         };
-        known.unwrap_or_else(|| Self::Unknown { kind: tagged.kind, bytes: tagged.bytes.clone() })
+        known.unwrap_or_else(|| Self::Unknown { kind: tagged.kind, bytes: Bytes::copy_from_slice(&tagged.bytes) })
     }
 }
 
 /// The signed part, as it stands on the wire.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Body {
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
     key: PublicKey,
     sequence: u64,
     expires: u64,
-    addresses: Vec<Tagged>,
-    extensions: Vec<Tagged>,
+    #[serde(borrow)]
+    addresses: Vec<Tagged<'a>>,
+    #[serde(borrow)]
+    extensions: Vec<Tagged<'a>>,
 }
 
 /// How a node can be reached: its public key and transport addresses, a sequence number (newest wins) and an
@@ -178,27 +182,21 @@ impl Contact {
         };
         let signed = Bytes::from(postcard::to_stdvec(&body).unwrap_or_default());
         let signature = signer.sign(Domain::Contact, &signed);
-        Self::assemble(&body, signed, signature)
-    }
-
-    fn assemble(body: &Body, signed: Bytes, signature: Signature) -> Self {
-        let addresses = body.addresses.iter().map(TransportAddress::from).collect();
-        let Body { key, sequence, expires, .. } = *body;
-        Self(Arc::new(Inner { guid: Guid::of(&key), key, sequence, expires, addresses, signed, signature }))
+        Self(Arc::new(Inner::of(&body, signed, signature)))
     }
 
     fn decode(signed: Bytes, signature: Signature) -> Result<Self, ContactError> {
         if signed.len() > MAX_CONTACT_BYTES {
             return Err(ContactError::TooLarge);
         }
-        let (body, rest) = postcard::take_from_bytes::<Body>(&signed).map_err(|_| ContactError::Malformed)?;
+        let (body, rest) = postcard::take_from_bytes::<Body<'_>>(&signed).map_err(|_| ContactError::Malformed)?;
         if !rest.is_empty() {
             return Err(ContactError::Malformed);
         }
         if body.addresses.len() > MAX_ADDRESSES || body.extensions.len() > MAX_ADDRESSES {
             return Err(ContactError::TooLarge);
         }
-        Ok(Self::assemble(&body, signed, signature))
+        Ok(Self(Arc::new(Inner::of(&body, signed.clone(), signature))))
     }
 
     /// Checks the signature and that it has not expired at `now`.
@@ -249,6 +247,14 @@ impl Contact {
         let signed = self.0.signed.len();
         // A length of one or two bytes, the signed bytes, and the signature behind its own length.
         signed + if signed < 128 { 1 } else { 2 } + 65
+    }
+}
+
+impl Inner {
+    fn of(body: &Body<'_>, signed: Bytes, signature: Signature) -> Self {
+        let addresses = body.addresses.iter().map(TransportAddress::from).collect();
+        let &Body { key, sequence, expires, .. } = body;
+        Self { guid: Guid::of(&key), key, sequence, expires, addresses, signed, signature }
     }
 }
 

@@ -129,7 +129,12 @@ impl<T: Topology> Engine<T> {
     fn vacancy(&self, attach: &Attach<T>, now: Time) -> Result<Slot, AttachError> {
         let settings = &self.node.settings;
         let name = attach.name.name().to_owned();
-        if self.overlays.iter().flatten().any(|o| o.state.id == attach.name.id() && o.state.epoch == attach.epoch) {
+        if self
+            .overlays
+            .iter()
+            .flatten()
+            .any(|o| o.state.name.id() == attach.name.id() && o.state.epoch == attach.epoch)
+        {
             return Err(AttachError::Twice(name));
         }
         let at = self.overlays.iter().position(Option::is_none).unwrap_or(self.overlays.len());

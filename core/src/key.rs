@@ -74,14 +74,18 @@ impl Key {
     /// How far one walks clockwise on the ring from here to `to`: `to - self` modulo 2^256.
     #[must_use]
     pub fn clockwise(&self, to: &Self) -> Distance {
+        let ((high, low), (mine_high, mine_low)) = (to.halves(), self.halves());
+        let (low, borrow) = low.overflowing_sub(mine_low);
+        let high = high.wrapping_sub(mine_high).wrapping_sub(borrow.into());
         let mut out = [0; 32];
-        let mut borrow = 0i16;
-        for at in (0..32).rev() {
-            let digit = i16::from(to.0[at]) - i16::from(self.0[at]) - borrow;
-            borrow = i16::from(digit < 0);
-            out[at] = (digit & 0xff) as u8;
-        }
+        out[..16].copy_from_slice(&high.to_be_bytes());
+        out[16..].copy_from_slice(&low.to_be_bytes());
         Distance(out)
+    }
+
+    fn halves(&self) -> (u128, u128) {
+        let number = |half: Option<&[u8; 16]>| half.map_or(0, |half| u128::from_be_bytes(*half));
+        (number(self.0.first_chunk()), number(self.0.last_chunk()))
     }
 
     /// The shorter way round the ring.

@@ -1,6 +1,7 @@
 //! Overlays: their names, who may join, and what a member says of itself.
 
 use core::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -84,11 +85,23 @@ impl fmt::Debug for Admission {
 #[error("an overlay name has 1 to {MAX_NAME_BYTES} letters, digits, '-', '_', '.' or '/'; {0:?} does not")]
 pub struct BadName(pub String);
 
-/// An overlay's printable name and its door.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OverlayName {
+/// An overlay's printable name and its door. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OverlayName(Arc<Named>);
+
+#[derive(PartialEq, Eq)]
+struct Named {
     name: String,
     admission: Admission,
+    id: OverlayId,
+    proof_key: [u8; 32],
+}
+
+/// Says nothing of the key, which is a secret where the admission is one.
+impl fmt::Debug for OverlayName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OverlayName").field("name", &self.0.name).field("admission", &self.0.admission).finish()
+    }
 }
 
 impl OverlayName {
@@ -101,42 +114,48 @@ impl OverlayName {
         if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(good) {
             return Err(BadName(name.into()));
         }
-        Ok(Self { name: name.into(), admission })
+        let derive = |context| derive(context, name, &admission);
+        let (id, proof_key) = (OverlayId(derive(ID)), derive(PROOF_KEY));
+        Ok(Self(Arc::new(Named { name: name.into(), admission, id, proof_key })))
     }
 
     /// The printable name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// Who may join.
     #[must_use]
     pub fn admission(&self) -> &Admission {
-        &self.admission
-    }
-
-    fn derive(&self, context: &'static str) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key(context);
-        match &self.admission {
-            Admission::Open => hasher.update(b"open"),
-            Admission::Secret(secret) => hasher.update(b"secret").update(secret),
-            Admission::Authority(key) => hasher.update(b"authority").update(&key.0),
-        };
-        *hasher.update(self.name.as_bytes()).finalize().as_bytes()
+        &self.0.admission
     }
 
     /// The overlay's name on the network.
     #[must_use]
     pub fn id(&self) -> OverlayId {
-        OverlayId(self.derive("polymorph 2026-11 overlay id"))
+        self.0.id
     }
 
     /// What proves membership between two nodes: the key of the MACs they show each other.
     #[must_use]
-    pub(crate) fn proof_key(&self) -> [u8; 32] {
-        self.derive("polymorph 2026-11 overlay membership proof")
+    pub(crate) fn proof_key(&self) -> &[u8; 32] {
+        &self.0.proof_key
     }
+}
+
+/// What is derived from a name and its door, and for what.
+const ID: &str = "polymorph 2026-11 overlay id";
+const PROOF_KEY: &str = "polymorph 2026-11 overlay membership proof";
+
+fn derive(context: &'static str, name: &str, admission: &Admission) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    match admission {
+        Admission::Open => hasher.update(b"open"),
+        Admission::Secret(secret) => hasher.update(b"secret").update(secret),
+        Admission::Authority(key) => hasher.update(b"authority").update(&key.0),
+    };
+    *hasher.update(name.as_bytes()).finalize().as_bytes()
 }
 
 /// What a node is in an overlay.

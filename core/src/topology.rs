@@ -15,6 +15,7 @@ pub mod layer;
 mod lift;
 pub mod model;
 pub mod question;
+mod random;
 
 use core::fmt::Debug;
 

@@ -1,6 +1,7 @@
 //! How a world is, and on which terms its peers are in it.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use polymorph_core::engine::settings;
 use polymorph_core::{Admission, Grant, OverlayName, Standing};
@@ -112,7 +113,7 @@ pub struct Terms {
     /// The authority's grant, where the overlay has one.
     pub grant: Option<Grant>,
     /// How the overlay works.
-    pub settings: settings::Overlay,
+    pub settings: Arc<settings::Overlay>,
     /// Which topology of this name.
     pub epoch: u8,
 }
@@ -124,7 +125,7 @@ impl Default for Terms {
             name: OverlayName::new("world", Admission::Open).expect("a good name"),
             standing: Standing::Member,
             grant: None,
-            settings: settings::Overlay::default(),
+            settings: Arc::default(),
             epoch: 0,
         }
     }

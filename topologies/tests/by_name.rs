@@ -22,7 +22,7 @@ fn lookups<M: Model>(name: &str, settings: &[(&str, &str)]) -> polymorph_sim::re
         let overlay = Terms::default().name.id();
         let place = polymorph_core::Place { overlay, me: world.guid(peer) };
         let built = catalog.build(name, settings, place).expect("it is in the catalog");
-        let terms = Terms { settings: built.settings, ..Terms::default() };
+        let terms = Terms { settings: built.settings.into(), ..Terms::default() };
         world.attach(peer, &terms, |_| built.topology).expect("it is taken");
         let seeds: Vec<Peer> = (number > 0).then_some(Peer(number / 2)).into_iter().collect();
         world.join(peer, &seeds);

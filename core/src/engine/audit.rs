@@ -51,7 +51,7 @@ impl<T: Topology> Engine<T> {
             let slot = overlay.slot;
             holds!(self.overlay(slot).is_some(), "{slot:?} is not attached");
             holds!(open || !overlay.agreed, "{slot:?} is agreed on without a wire");
-            let even = overlay.accounts.iter().all(|account| account.sent == 0 && account.received == 0);
+            let even = overlay.accounts().all(|account| account.sent == 0 && account.received == 0);
             holds!(open || even, "{slot:?} owes credit without a wire");
             holds!(!none || overlay.required == 0, "{slot:?} is required, and nobody dials");
             holds!(!none || overlay.up == 0, "{slot:?} is up without a wire");
@@ -98,9 +98,9 @@ fn audit_overlay<T: Topology>(state: &State<T>) -> Result<(), String> {
         let sought = state.lookups.values().any(|lookup| found(lookup));
         holds!(sought || open == asked && asked > 0, "operation {id} waits for {open} answers, and asked {asked}");
     }
-    for (timer, handle) in &state.set {
+    for (timer, handle) in state.set.iter() {
         holds!(state.timers.has(*handle), "timer {timer:?} will not fire");
     }
     state.records.as_ref().map_or(Ok(()), |records| records.audit())?;
-    state.casts.audit(&state.settings)
+    state.casts.as_ref().map_or(Ok(()), |casts| casts.audit(&state.settings))
 }

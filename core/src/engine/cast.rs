@@ -2,6 +2,7 @@
 //! copy goes to is the topology's choice.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
@@ -171,15 +172,17 @@ impl<T: Topology> Desk<'_, T> {
     ) {
         let me = self.node.me;
         // The first sequence number is the moment of the first broadcast: it never repeats after a restart.
-        self.state.casts.sequence = self.state.casts.sequence.max(self.now.0) + 1;
-        let sequence = self.state.casts.sequence;
+        let casts = self.state.casts();
+        casts.sequence = casts.sequence.max(self.now.0) + 1;
+        let sequence = casts.sequence;
         let id = name(&me, sequence, topic.as_ref(), &payload);
         let signed: Option<(PublicKey, Signature)> = (origin == Origin::Signed).then(|| {
-            let bytes = signed_bytes(&self.state.id, topic.as_ref(), &id);
+            let bytes = signed_bytes(&self.state.name.id(), topic.as_ref(), &id);
             (self.node.signer.public_key(), self.node.signer.sign(Domain::Broadcast, &bytes))
         });
         let copied = Box::new(Copied { id, origin: me, sequence, topic, hops: 0, lane, urgency, signed });
-        self.state.casts.see(seen_as(id, topic.as_ref()), self.state.settings.seen);
+        let most = self.state.settings.seen;
+        self.state.casts().see(seen_as(id, topic.as_ref()), most);
         self.take(copied, payload, None, None);
     }
 
@@ -189,7 +192,7 @@ impl<T: Topology> Desk<'_, T> {
         self.state.metrics.copies += 1;
         let Copied { id, topic, lane, hops, .. } = *copied;
         let under = seen_as(id, topic.as_ref());
-        if self.state.casts.seen.contains(&under) {
+        if self.state.casts().seen.contains(&under) {
             self.state.metrics.duplicates += 1;
             return self.tell(lane, Event::Copy { id, topic, from: Some(peer), first: false, hops });
         }
@@ -209,12 +212,13 @@ impl<T: Topology> Desk<'_, T> {
                 };
             }
         }
-        self.state.casts.see(under, self.state.settings.seen);
+        let most = self.state.settings.seen;
+        self.state.casts().see(under, most);
         self.take(copied, payload, Some(peer), proven);
     }
 
     fn delivers(&self, topic: Option<&Key>) -> bool {
-        !self.state.is_client() && self.state.casts.hears(topic)
+        !self.state.is_client() && self.state.casts.as_ref().map_or(topic.is_none(), |casts| casts.hears(topic))
     }
 
     /// Whether a broadcast's name and signature prove true, and what that proves.
@@ -224,7 +228,7 @@ impl<T: Topology> Desk<'_, T> {
             return None;
         }
         let Some((key, signature)) = signed else { return Some(Origin::Claimed) };
-        let bytes = signed_bytes(&self.state.id, topic.as_ref(), &id);
+        let bytes = signed_bytes(&self.state.name.id(), topic.as_ref(), &id);
         let good = Guid::of(key) == from && self.node.verifier.verify(key, Domain::Broadcast, &bytes, signature);
         good.then_some(Origin::Signed)
     }
@@ -233,7 +237,8 @@ impl<T: Topology> Desk<'_, T> {
     fn take(&mut self, copied: Box<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin>) {
         let slot = self.slot();
         let Copied { id, topic, hops, lane, .. } = *copied;
-        self.state.casts.keep(&copied, &payload, self.now, &self.state.settings);
+        let settings = Arc::clone(&self.state.settings);
+        self.state.casts().keep(&copied, &payload, self.now, &settings);
         // What a client publishes begins here, as far as the topology can see.
         let client =
             from.is_some_and(|p| self.node.peers.get(&p).and_then(|p| p.overlay(slot)).is_some_and(|o| !o.member));
@@ -279,7 +284,7 @@ impl<T: Topology> Desk<'_, T> {
 
     /// The topology asks that a kept copy go to one more peer.
     pub(super) fn resend(&mut self, id: CopyId, to: Guid) {
-        if let Some(Kept { copied, payload }) = self.state.casts.kept.get(&id) {
+        if let Some(Kept { copied, payload }) = self.state.casts.as_ref().and_then(|casts| casts.kept.get(&id)) {
             let (copied, payload) = (copied.clone(), payload.clone());
             self.send_copy(&copied, payload, to);
         }

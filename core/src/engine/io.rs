@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -494,7 +495,7 @@ pub struct Attach<T: Topology> {
     /// The authority's grant, where the overlay has one.
     pub grant: Option<Grant>,
     /// How it works.
-    pub settings: super::settings::Overlay,
+    pub settings: Arc<super::settings::Overlay>,
     /// Which topology of this name; nodes of differing epochs do not mix.
     pub epoch: u8,
 }

@@ -1,12 +1,10 @@
 //! The peers a node knows of: sessions, dials, and who holds which link.
 
-use core::cell::Cell;
-use core::hash::BuildHasher as _;
+mod table;
 
-use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::Slot;
-use super::hash::Seeded;
 use super::io::{Class, ConnId, Dialer};
 use super::rtt::Rtt;
 use super::timers::Handle;
@@ -15,6 +13,7 @@ use crate::topology::Topology;
 use crate::topology::question::{Hold, Lane};
 use crate::wire::Frame;
 use crate::{Guid, Time};
+pub(super) use table::Peers;
 
 /// The lane on which the application itself holds links.
 pub(super) const APPLICATION: u32 = 1 << 31;
@@ -89,7 +88,7 @@ pub(super) struct Account {
 }
 
 /// One overlay between this node and a peer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct PeerOverlay {
     pub(super) slot: Slot,
     /// Lanes on which this node holds the link, firmly or loosely.
@@ -111,8 +110,8 @@ pub(super) struct PeerOverlay {
     pub(super) credit: u32,
     /// Which version of the topology's messages was agreed on, as an index into this node's list.
     pub(super) protocol: u8,
-    /// Of each class but control, the most urgent first.
-    pub(super) accounts: [Account; 3],
+    /// Of each class but control, the most urgent first; none before there was something to count.
+    accounts: Option<Box<[Account; 3]>>,
     /// How many of its questions are remembered here on their way.
     pub(super) ways: u32,
     /// The classes in which somebody was told "busy" and waits.
@@ -134,7 +133,7 @@ impl PeerOverlay {
             until: Time::MAX,
             credit: 0,
             protocol: 0,
-            accounts: [Account::default(); 3],
+            accounts: None,
             ways: 0,
             refused: [false; Class::ALL.len()],
         }
@@ -157,7 +156,18 @@ impl PeerOverlay {
 
     /// What one class took of the credit; control is exempt from it.
     pub(super) fn account(&mut self, class: Class) -> Option<&mut Account> {
-        self.accounts.get_mut(usize::from(class as u8).checked_sub(1)?)
+        let at = usize::from(class as u8).checked_sub(1)?;
+        self.accounts.get_or_insert_default().get_mut(at)
+    }
+
+    /// All there are.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.iter().flat_map(|accounts| accounts.iter())
+    }
+
+    /// Whether something of the peer's was not taken in yet.
+    pub(super) fn keeps_waiting(&self) -> bool {
+        self.accounts().any(|account| account.received > 0)
     }
 
     /// Somebody was told "busy" and waits.
@@ -191,7 +201,8 @@ pub(super) struct Peer<T: Topology> {
     pub(super) guid: Guid,
     pub(super) link: Link,
     pub(super) standby: Option<Box<Standby<T>>>,
-    pub(super) overlays: Vec<PeerOverlay>,
+    /// Hardly ever more than one.
+    pub(super) overlays: SmallVec<[PeerOverlay; 1]>,
     /// Frames that wait for the session.
     pub(super) waiting: Waiting<T>,
     /// Bytes in the driver's queue of the open wire.
@@ -230,7 +241,7 @@ impl<T: Topology> Peer<T> {
             guid,
             link: Link::None,
             standby: None,
-            overlays: Vec::new(),
+            overlays: SmallVec::new(),
             waiting: Waiting::new(),
             queued: 0,
             rtt: Rtt::default(),
@@ -263,8 +274,6 @@ impl<T: Topology> Peer<T> {
 
     pub(super) fn overlay_entry(&mut self, slot: Slot) -> &mut PeerOverlay {
         let at = self.overlays.iter().position(|o| o.slot == slot).unwrap_or_else(|| {
-            // One by one: most peers are met in one overlay only.
-            self.overlays.reserve_exact(1);
             self.overlays.push(PeerOverlay::new(slot));
             self.overlays.len() - 1
         });
@@ -307,8 +316,11 @@ impl<T: Topology> Peer<T> {
     }
 
     fn bytes(&self) -> usize {
-        let overlays = self.overlays.capacity() * size_of::<PeerOverlay>();
-        size_of::<Self>() + overlays + self.told.capacity() * size_of::<u32>() + self.waiting.bytes()
+        let overlays = if self.overlays.spilled() { self.overlays.capacity() } else { 0 };
+        size_of::<Self>()
+            + overlays * size_of::<PeerOverlay>()
+            + self.told.capacity() * size_of::<u32>()
+            + self.waiting.bytes()
     }
 
     /// Notes that the peer is told of this contact of `guid`; `false` if it was before.
@@ -331,223 +343,6 @@ impl<T: Topology> Peer<T> {
     pub(super) fn forget_told(&mut self) {
         self.told = Vec::new();
         self.told_at = 0;
-    }
-}
-
-/// What is kept of a peer while no session with it is open, under way or needed: a topology may have hundreds of such
-/// peers at hand.
-#[derive(Debug)]
-struct Resting {
-    guid: Guid,
-    /// The overlay that has it cached, and on which lanes. It is hardly ever more than one.
-    slot: Slot,
-    cached: u32,
-    more: Option<Box<More>>,
-}
-
-/// What most resting peers do not have.
-#[derive(Debug)]
-struct More {
-    rtt: Rtt,
-    faults: u32,
-    redials: u8,
-    /// Other overlays that have it cached.
-    cached: Box<[(Slot, u32)]>,
-}
-
-impl Resting {
-    fn of<T: Topology>(peer: &Peer<T>) -> Self {
-        let Peer { guid, rtt, faults, redials, ref overlays, .. } = *peer;
-        let mut cached = overlays.iter().map(|o| (o.slot, o.cached));
-        let (slot, lanes) = cached.next().unwrap_or_default();
-        let cached: Box<[_]> = cached.collect();
-        let more = rtt.micros().is_some() || faults > 0 || redials > 0 || !cached.is_empty();
-        let more = more.then(|| Box::new(More { rtt, faults, redials, cached }));
-        Self { guid, slot, cached: lanes, more }
-    }
-
-    fn wake<T: Topology>(self) -> Peer<T> {
-        let overlay = |slot, cached| PeerOverlay { cached, ..PeerOverlay::new(slot) };
-        // Of its own size: a vector that grows makes room for four.
-        let mut overlays = Vec::from([overlay(self.slot, self.cached)]);
-        let known = Peer::new(self.guid);
-        let Some(more) = self.more else { return Peer { overlays, ..known } };
-        let More { rtt, faults, redials, cached } = *more;
-        overlays.extend(cached.into_iter().map(|(slot, cached)| overlay(slot, cached)));
-        Peer { rtt, faults, redials, overlays, ..known }
-    }
-}
-
-/// A place in the table.
-#[derive(Debug)]
-enum Entry<T: Topology> {
-    Free,
-    Resting(Resting),
-    Awake(Box<Peer<T>>),
-}
-
-impl<T: Topology> Entry<T> {
-    fn guid(&self) -> Option<&Guid> {
-        match self {
-            Self::Free => None,
-            Self::Resting(resting) => Some(&resting.guid),
-            Self::Awake(peer) => Some(&peer.guid),
-        }
-    }
-
-    fn awake(&self) -> Option<&Peer<T>> {
-        if let Self::Awake(peer) = self { Some(peer) } else { None }
-    }
-
-    fn awake_mut(&mut self) -> Option<&mut Peer<T>> {
-        if let Self::Awake(peer) = self { Some(peer) } else { None }
-    }
-
-    /// The peer, with all that belongs to a session.
-    fn wake(&mut self) -> Option<&mut Peer<T>> {
-        if let Self::Resting(_) = self
-            && let Self::Resting(resting) = core::mem::replace(self, Self::Free)
-        {
-            *self = Self::Awake(Box::new(resting.wake()));
-        }
-        self.awake_mut()
-    }
-}
-
-/// The table of peers. Looked up by hash, walked in the order they came.
-#[derive(Debug)]
-pub(super) struct Peers<T: Topology> {
-    index: HashTable<PeerIx>,
-    hash: Seeded,
-    table: Vec<Entry<T>>,
-    free: Vec<PeerIx>,
-    /// Whom [`find`](Self::find) found last, and where.
-    recent: Cell<Option<(Guid, PeerIx)>>,
-    pub(super) open: usize,
-}
-
-impl<T: Topology> Peers<T> {
-    pub(super) fn new(seed: u64) -> Self {
-        Self {
-            index: HashTable::new(),
-            hash: Seeded(seed),
-            table: Vec::new(),
-            free: Vec::new(),
-            recent: Cell::new(None),
-            open: 0,
-        }
-    }
-
-    pub(super) fn find(&self, guid: &Guid) -> Option<PeerIx> {
-        // One input concerns one peer, and inputs come in runs: mostly it is the one that was looked for last.
-        if let Some((recent, at)) = self.recent.get()
-            && recent == *guid
-        {
-            return Some(at);
-        }
-        let found = *self.index.find(self.hash.hash_one(guid), |&at| self.table[at as usize].guid() == Some(guid))?;
-        self.recent.set(Some((*guid, found)));
-        Some(found)
-    }
-
-    pub(super) fn guid(&self, at: PeerIx) -> Option<Guid> {
-        self.table.get(at as usize)?.guid().copied()
-    }
-
-    pub(super) fn knows(&self, guid: &Guid) -> bool {
-        self.find(guid).is_some()
-    }
-
-    /// A peer that is awake: a session is open or under way, or somebody is at it just now.
-    pub(super) fn get(&self, guid: &Guid) -> Option<&Peer<T>> {
-        self.table[self.find(guid)? as usize].awake()
-    }
-
-    /// As [`get`](Self::get).
-    pub(super) fn get_mut(&mut self, guid: &Guid) -> Option<&mut Peer<T>> {
-        let at = self.find(guid)?;
-        self.table[at as usize].awake_mut()
-    }
-
-    /// What was measured of a peer, awake or not.
-    pub(super) fn rtt(&self, guid: &Guid) -> Option<&Rtt> {
-        match &self.table[self.find(guid)? as usize] {
-            Entry::Free => None,
-            Entry::Resting(resting) => resting.more.as_ref().map(|more| &more.rtt),
-            Entry::Awake(peer) => Some(&peer.rtt),
-        }
-    }
-
-    /// As [`rtt`](Self::rtt).
-    pub(super) fn rtt_mut(&mut self, guid: &Guid) -> Option<&mut Rtt> {
-        let at = self.find(guid)?;
-        match &mut self.table[at as usize] {
-            Entry::Free => None,
-            Entry::Resting(resting) => resting.more.as_mut().map(|more| &mut more.rtt),
-            Entry::Awake(peer) => Some(&mut peer.rtt),
-        }
-    }
-
-    /// A peer that is known, awake from now on until it is [tidied](Self::tidy) away.
-    pub(super) fn wake(&mut self, guid: &Guid) -> Option<&mut Peer<T>> {
-        let at = self.find(guid)?;
-        self.table[at as usize].wake()
-    }
-
-    /// The peer, made known if there is room for one more, and awake.
-    pub(super) fn entry(&mut self, guid: Guid, limit: usize) -> Option<&mut Peer<T>> {
-        if let Some(at) = self.find(&guid) {
-            return self.table[at as usize].wake();
-        }
-        if self.len() >= limit {
-            return None;
-        }
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.table.push(Entry::Free);
-            (self.table.len() - 1) as PeerIx
-        });
-        self.table[at as usize] = Entry::Awake(Box::new(Peer::new(guid)));
-        let (hash, table) = (self.hash, &self.table);
-        self.index.insert_unique(hash.hash_one(guid), at, |&at| {
-            table[at as usize].guid().map_or(0, |guid| hash.hash_one(guid))
-        });
-        self.table[at as usize].awake_mut()
-    }
-
-    /// Lets a peer rest that has no session and needs none, and forgets one nobody has to do with.
-    pub(super) fn tidy(&mut self, guid: &Guid) {
-        let Some(at) = self.find(guid) else { return };
-        let Entry::Awake(peer) = &mut self.table[at as usize] else { return };
-        peer.overlays.retain(|o| !o.unused());
-        let idle = matches!(peer.link, Link::None) && peer.standby.is_none() && peer.waiting.is_empty();
-        if idle && peer.overlays.is_empty() {
-            let found = self.index.find_entry(self.hash.hash_one(guid), |&entry| entry == at);
-            found.map(hashbrown::hash_table::OccupiedEntry::remove).ok();
-            self.table[at as usize] = Entry::Free;
-            self.free.push(at);
-            self.recent.set(None);
-        } else if idle && peer.rests() {
-            self.table[at as usize] = Entry::Resting(Resting::of(peer));
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.index.len()
-    }
-
-    /// Those that are awake.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer<T>> {
-        self.table.iter().filter_map(Entry::awake)
-    }
-
-    /// All that are known, awake or not.
-    pub(super) fn guids(&self) -> Vec<Guid> {
-        self.table.iter().filter_map(Entry::guid).copied().collect()
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        let awake: usize = self.iter().map(Peer::bytes).sum();
-        awake + self.table.capacity() * size_of::<Entry<T>>() + self.index.allocation_size()
     }
 }
 

@@ -9,9 +9,6 @@ use super::calls::Pending;
 use super::hash::Own;
 use crate::{Guid, Time};
 
-/// How large the table stays when a burst is over.
-const KEPT: usize = 3;
-
 /// Questions that are not answered yet, by their numbers.
 #[derive(Debug)]
 pub(super) struct Questions {
@@ -46,7 +43,8 @@ impl Questions {
         let pending = self.open.remove(&id)?;
         if self.open.is_empty() {
             self.next = Time::MAX;
-            self.open.shrink_to(KEPT);
+            // Most of the time most nodes ask nothing.
+            self.open.shrink_to(0);
         }
         Some(pending)
     }

@@ -120,7 +120,6 @@ impl<T: Topology> Turn<'_, T> {
 
     /// This node leaves an overlay: the peer is told, and the session stays for the others.
     pub(super) fn leave_with(&mut self, slot: Slot, guid: Guid) {
-        self.node.peers.wake(&guid);
         let Some((_, mut desk)) = self.open(slot) else { return };
         // A peer that was told of the overlay a moment ago may believe that it is shared now.
         let told = |p: &super::peers::Peer<T>| p.accepted.as_ref().is_some_and(|accept| accept.1.contains(&slot));

@@ -14,9 +14,9 @@ use super::metrics::{Metrics, PeerInfo};
 use super::peers::{Link, PeerIx, Peers};
 use super::questions::Questions;
 use super::records::Records;
-use super::timers::{Handle, Timers};
+use super::timers::{Set, Timers};
 use super::{Slot, settings};
-use crate::overlay::{Claim, Grant, Membership, OverlayId, OverlayName, Place, Standing};
+use crate::overlay::{Claim, Grant, Membership, OverlayName, Place, Standing};
 use crate::topology::Topology;
 use crate::topology::context::Rng;
 use crate::topology::event::{Reachability, Ticket};
@@ -106,7 +106,7 @@ pub(super) enum OverlayTimer<K> {
     /// A lookup took long enough.
     Lookup(u32),
     /// An own record must be stored anew.
-    Republish(crate::Key),
+    Republish(Box<crate::Key>),
     /// Time to drop records that expired.
     Expire,
     /// Time to look who is to keep what.
@@ -123,9 +123,7 @@ pub(super) struct Overlay<T: Topology> {
 pub(super) struct State<T: Topology> {
     pub(super) slot: Slot,
     pub(super) name: OverlayName,
-    pub(super) id: OverlayId,
     pub(super) place: Place,
-    pub(super) proof_key: [u8; 32],
     pub(super) powers: Powers,
     /// The versions of its messages the topology speaks.
     pub(super) protocols: Vec<String>,
@@ -133,11 +131,12 @@ pub(super) struct State<T: Topology> {
     pub(super) lanes: u32,
     pub(super) standing: Standing,
     pub(super) grant: Option<Box<Grant>>,
-    pub(super) settings: settings::Overlay,
+    pub(super) settings: Arc<settings::Overlay>,
     pub(super) epoch: u8,
     pub(super) rng: Rng,
     pub(super) timers: Timers<OverlayTimer<T::Timer>>,
-    pub(super) set: BTreeMap<T::Timer, Handle>,
+    /// Those of the topology, and where they stand.
+    pub(super) set: Set<T::Timer>,
     /// Since when periodic timers are held; the far end of time if they are not.
     pub(super) held: Time,
     pub(super) questions: Questions,
@@ -145,7 +144,8 @@ pub(super) struct State<T: Topology> {
     pub(super) asks: BTreeMap<Ticket, u32>,
     pub(super) lookups: BTreeMap<u32, Box<Lookup<T>>>,
     pub(super) ids: u32,
-    pub(super) casts: Casts,
+    /// None until there was one.
+    pub(super) casts: Option<Box<Casts>>,
     pub(super) records: Option<Box<Records>>,
     /// Through whom a client does everything.
     pub(super) gateways: Vec<Guid>,
@@ -163,9 +163,7 @@ impl<T: Topology> Overlay<T> {
         let seed = *blake3::keyed_hash(&node.seed, &id.0).as_bytes();
         let state = State {
             slot,
-            id,
             place: Place { overlay: id, me: node.me },
-            proof_key: name.proof_key(),
             name,
             powers: topology.powers(),
             protocols: topology.protocols(),
@@ -176,13 +174,13 @@ impl<T: Topology> Overlay<T> {
             epoch,
             rng: Rng::from_seed(seed),
             timers: Timers::new(),
-            set: BTreeMap::new(),
+            set: Set::new(),
             held: Time::MAX,
             questions: Questions::new(),
             asks: BTreeMap::new(),
             lookups: BTreeMap::new(),
             ids: 0,
-            casts: Casts::new(u64::from_le_bytes(seed[..8].try_into().unwrap_or_default())),
+            casts: None,
             records: None,
             gateways: Vec::new(),
             charge: 0,
@@ -209,6 +207,10 @@ impl<T: Topology> State<T> {
         }
     }
 
+    pub(super) fn casts(&mut self) -> &mut Casts {
+        self.casts.get_or_insert_with(|| Box::new(Casts::new(self.rng.table_key())))
+    }
+
     /// When something is to be done.
     pub(super) fn next_wake(&self) -> Option<Time> {
         let timer = self.timers.next().filter(|at| *at < PARKED);
@@ -231,7 +233,7 @@ impl<T: Topology> State<T> {
             Default::default()
         };
         let claim = Claim {
-            overlay: self.id,
+            overlay: self.name.id(),
             standing: self.standing,
             addresses,
             proof,
@@ -244,9 +246,10 @@ impl<T: Topology> State<T> {
 
     pub(super) fn bytes(&self) -> usize {
         self.timers.bytes()
+            + self.set.bytes()
             + self.questions.bytes()
             + self.lookups.values().map(|lookup| lookup.bytes()).sum::<usize>()
-            + self.casts.bytes()
+            + self.casts.as_ref().map_or(0, |casts| casts.bytes())
             + self.records.as_ref().map_or(0, |records| records.bytes())
     }
 }

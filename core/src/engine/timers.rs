@@ -8,6 +8,57 @@ use crate::Time;
 /// Where a timer stands in the queue; what is needed to take it out again.
 pub(super) type Handle = (Time, NonZeroU64);
 
+/// The timers a topology set, by their names. They are few: a sorted list of three takes a third of a tree's node.
+#[derive(Debug)]
+pub(super) struct Set<K>(Vec<(K, Handle)>);
+
+impl<K: Ord> Set<K> {
+    pub(super) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Notes where a timer stands now, and says where it stood.
+    pub(super) fn insert(&mut self, key: K, handle: Handle) -> Option<Handle> {
+        match self.find(&key) {
+            Ok(at) => Some(core::mem::replace(&mut self.0[at].1, handle)),
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (key, handle));
+                None
+            }
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut Handle> {
+        self.find(key).ok().map(|at| &mut self.0[at].1)
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<Handle> {
+        self.find(key).ok().map(|at| self.0.remove(at).1)
+    }
+
+    /// Forgets a timer that fired, unless it was set anew.
+    pub(super) fn fired(&mut self, key: &K, handle: Handle) {
+        if let Ok(at) = self.find(key)
+            && self.0[at].1 == handle
+        {
+            self.0.remove(at);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(K, Handle)> {
+        self.0.iter()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.0.capacity() * size_of::<(K, Handle)>()
+    }
+
+    fn find(&self, key: &K) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| other.cmp(key))
+    }
+}
+
 /// A queue of timers. A node has few, and most are set for a time after all others or run out soon: a sorted ring
 /// moves the shorter of its two sides, and takes a third of what a tree of so few does.
 #[derive(Debug)]
@@ -25,6 +76,10 @@ impl<K> Timers<K> {
         let handle = (at, NonZeroU64::MIN.saturating_add(self.set));
         self.set += 1;
         let place = self.queue.partition_point(|(other, _)| *other < handle);
+        if self.queue.len() == self.queue.capacity() {
+            // A half more, not twice as much: most nodes have two or three.
+            self.queue.reserve_exact(self.queue.len() / 2 + 2);
+        }
         self.queue.insert(place, (handle, key));
         handle
     }

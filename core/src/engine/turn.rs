@@ -245,13 +245,11 @@ impl<T: Topology> Turn<'_, T> {
         }
         match timer {
             OverlayTimer::Topology(timer) => {
-                if desk.state.set.get(&timer) == Some(&handle) {
-                    desk.state.set.remove(&timer);
-                }
+                desk.state.set.fired(&timer, handle);
                 topology.handle(Event::Timer(timer), &mut Context::new(&mut desk, Lane::default()));
             }
             OverlayTimer::Lookup(id) => desk.lookup_overdue(id),
-            OverlayTimer::Republish(key) => desk.republish(key),
+            OverlayTimer::Republish(key) => desk.republish(*key),
             OverlayTimer::Expire => desk.expire(),
             OverlayTimer::Settle => desk.settle(topology),
         }
@@ -282,12 +280,12 @@ impl<T: Topology> Turn<'_, T> {
                 desk.done(ticket, outcome);
             }
             Command::Subscribe { topic } => {
-                if desk.state.casts.subscribe(topic) {
+                if desk.state.casts().subscribe(topic) {
                     desk.tell(Lane::TOP, Event::Subscribe { topic });
                 }
             }
             Command::Unsubscribe { topic } => {
-                if desk.state.casts.unsubscribe(&topic) {
+                if desk.state.casts().unsubscribe(&topic) {
                     desk.tell(Lane::TOP, Event::Unsubscribe { topic });
                 }
             }
@@ -362,6 +360,7 @@ impl<T: Topology> Turn<'_, T> {
         for peer in self.node.peers.guids() {
             self.leave_with(slot, peer);
         }
+        self.node.peers.forget(slot);
     }
 
     /// A broken rule is counted; after several the peer is dropped.

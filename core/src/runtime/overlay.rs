@@ -61,14 +61,8 @@ impl OverlaySpec {
     /// None now; kept for doors that need a check.
     pub fn named(name: OverlayName, topology: impl FnOnce(crate::Place) -> Boxed, me: Guid) -> Result<Self, BadName> {
         let topology = topology(crate::Place { overlay: name.id(), me });
-        let attach = Attach {
-            name,
-            topology,
-            standing: Standing::Member,
-            grant: None,
-            settings: settings::Overlay::default(),
-            epoch: 0,
-        };
+        let attach =
+            Attach { name, topology, standing: Standing::Member, grant: None, settings: Arc::default(), epoch: 0 };
         Ok(Self { attach: Box::new(attach) })
     }
 
@@ -82,7 +76,7 @@ impl OverlaySpec {
     /// How lookups go, and the bounds.
     #[must_use]
     pub fn settings(mut self, settings: settings::Overlay) -> Self {
-        self.attach.settings = settings;
+        self.attach.settings = Arc::new(settings);
         self
     }
 

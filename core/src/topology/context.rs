@@ -7,10 +7,10 @@ use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
-use rand_chacha::ChaCha8Rng;
 
 use super::event::{CallId, Change, Facts, Ticket};
 use super::question::{CopyId, Hold, Lane, Target};
+pub use super::random::Rng;
 use super::{Below, Topology};
 use crate::overlay::Place;
 use crate::{Guid, Time};
@@ -20,10 +20,6 @@ use crate::{Guid, Time};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the peer takes no more for now")]
 pub struct Busy;
-
-/// The generator of one overlay on one node: seeded from the node and the overlay, so that one overlay never
-/// changes what another draws.
-pub type Rng = ChaCha8Rng;
 
 /// One thing a topology wants.
 #[allow(missing_docs)]

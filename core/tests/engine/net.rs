@@ -238,7 +238,7 @@ impl Net {
             topology: Puppet::new(&strings),
             standing,
             grant,
-            settings,
+            settings: settings.into(),
             epoch,
         };
         let node = &mut self.nodes[at];

@@ -63,7 +63,8 @@ pub(crate) fn spoken() -> Vec<(String, Bytes)> {
         let mut ws = Workspace::new(book);
         let name = OverlayName::new("golden/one", Admission::Secret([5; 32])).expect("a name");
         let (topology, settings) = (Toy { other }, settings::Overlay::default());
-        let attach = Attach { name, topology, standing: Standing::Member, grant: None, settings, epoch: 3 };
+        let attach =
+            Attach { name, topology, standing: Standing::Member, grant: None, settings: settings.into(), epoch: 3 };
         engine.attach(NOW, attach, &mut ws).expect("it fits");
         End { name: ["ann", "bob"][at], engine, ws }
     });

@@ -74,7 +74,7 @@ impl Lone {
             topology: Boxed::new(Relay(Vec::new())),
             standing: Standing::Member,
             grant: None,
-            settings: settings::Overlay::default(),
+            settings: Arc::default(),
             epoch: 0,
         };
         engine.attach(NOW, attach, &mut ws).expect("it attaches");

@@ -114,7 +114,7 @@ impl<T: Topology> Play<T> {
         }
         let terms = |name| {
             let name = OverlayName::new(name, Admission::Open).expect("a good name");
-            Terms { name, settings: stage.overlay.clone(), ..Terms::default() }
+            Terms { name, settings: stage.overlay.clone().into(), ..Terms::default() }
         };
         Self {
             world,

@@ -21,7 +21,7 @@ const PEERS: usize = 60;
 const LOOKUPS: usize = 100;
 
 fn damage<M: Model>(attack: &str, lookup: Lookup) -> Damage {
-    let terms = Terms { settings: Overlay { lookup, ..Overlay::default() }, ..Terms::default() };
+    let terms = Terms { settings: Overlay { lookup, ..Overlay::default() }.into(), ..Terms::default() };
     let mut world = World::<M>::new(Options { codec: Codec::Encoded, ..Options::seeded(1) });
     let config = M::Config::default();
     world.ideal(&terms, &config, PEERS).expect("an ideal world");
@@ -75,7 +75,7 @@ fn who_lists_only_whom_it_heard_is_not_poisoned_by_hearsay() {
 fn along(peers: usize, k: usize, settings: Overlay) -> (f64, f64) {
     const COUNT: usize = 500;
     let config = kademlia::Config { k, ..kademlia::Config::default() };
-    let terms = Terms { settings: Overlay { lookup: Lookup::Iterative, ..settings }, ..Terms::default() };
+    let terms = Terms { settings: Overlay { lookup: Lookup::Iterative, ..settings }.into(), ..Terms::default() };
     let mut world = World::<Kademlia>::new(Options::seeded(42));
     world.ideal(&terms, &config, peers).expect("an ideal world");
     let plan = Lookups { count: COUNT, every: Duration::from_millis(20), ..Lookups::default() };
@@ -122,7 +122,7 @@ fn no_peer_is_on_two_paths_of_a_lookup() {
     let mut questions = Vec::new();
     for disjoint in [1, 4] {
         let settings = Overlay { lookup: Lookup::Iterative, disjoint, ..Overlay::default() };
-        let terms = Terms { settings, ..Terms::default() };
+        let terms = Terms { settings: settings.into(), ..Terms::default() };
         let mut world = World::<Kademlia>::new(Options::seeded(5));
         world.ideal(&terms, &kademlia::Config::default(), 300).expect("an ideal world");
         let heard = Arc::new(Mutex::new(BTreeMap::new()));

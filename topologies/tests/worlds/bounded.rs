@@ -20,7 +20,9 @@ fn bounded(spill: usize) -> World<Chord> {
     let mut world = world::<Chord>(21);
     let settings = settings::Overlay { replicas: 1, records: BOUND, spill, ..settings::Overlay::default() };
     let config = Config { successors: PEERS - 1, ..Config::default() };
-    world.ideal(&Terms { settings, ..Terms::default() }, &config, PEERS).expect("it knows its ideal tables");
+    world
+        .ideal(&Terms { settings: settings.into(), ..Terms::default() }, &config, PEERS)
+        .expect("it knows its ideal tables");
     world.run_for(Duration::from_secs(30));
     world
 }

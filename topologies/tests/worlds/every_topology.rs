@@ -27,7 +27,7 @@ fn options<M: Model>(config: &M::Config, seed: u64) -> Options {
 /// A life with joins, lookups, broadcasts, a crash, a leave and wires that break; its trace.
 fn life<T: Topology>(options: Options, overlay: &Overlay, make: impl Fn(Place) -> T) -> String {
     let mut world = World::new(Options { wire_life: Some(200 * SECOND), loss: 0.01, ..options });
-    let terms = Terms { settings: overlay.clone(), ..Terms::default() };
+    let terms = Terms { settings: overlay.clone().into(), ..Terms::default() };
     let mut peers: Vec<Peer> = Vec::new();
     for number in 0..16_usize {
         let peer = world.add(&terms, &make).expect("the engine takes it");

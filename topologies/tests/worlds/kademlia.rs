@@ -13,7 +13,7 @@ use polymorph_topologies::ring::kademlia::{Config, Kademlia};
 use crate::support::*;
 
 fn terms(lookup: Lookup) -> Terms {
-    Terms { settings: Overlay { lookup, ..Overlay::default() }, ..Terms::default() }
+    Terms { settings: Overlay { lookup, ..Overlay::default() }.into(), ..Terms::default() }
 }
 
 /// Asks for the k nearest to random keys; they must be the k nearest there are.

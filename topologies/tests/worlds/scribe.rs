@@ -36,7 +36,7 @@ trait Base: Model {
 
     fn terms() -> Terms {
         let settings = settings::Overlay { lookup: Self::LOOKUP, ..settings::Overlay::default() };
-        Terms { settings, ..Terms::default() }
+        Terms { settings: settings.into(), ..Terms::default() }
     }
 }
 

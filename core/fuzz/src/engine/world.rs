@@ -133,7 +133,7 @@ impl World {
         };
         let standing = if source.once_in(6) { Standing::Client } else { Standing::Member };
         let topology = Wild::new(self.everybody.clone(), kind);
-        let attach = Attach { name: name(at), topology, standing, grant: None, settings, epoch: 0 };
+        let attach = Attach { name: name(at), topology, standing, grant: None, settings: settings.into(), epoch: 0 };
         if let Ok(slot) = self.engine.attach(self.now, attach, &mut self.ws) {
             self.attached[at] = Some(slot);
         }

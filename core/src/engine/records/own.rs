@@ -53,7 +53,8 @@ impl<T: Topology> Desk<'_, T> {
             return self.done(ticket, Outcome::Failed(failure));
         }
         let (lifetime, sequence) = (options.lifetime.max(MIN_LIFETIME), options.sequence);
-        let timer = self.state.timers.push(self.now + lifetime / REPUBLISH_SHARE, OverlayTimer::Republish(key));
+        let timer =
+            self.state.timers.push(self.now + lifetime / REPUBLISH_SHARE, OverlayTimer::Republish(Box::new(key)));
         let own = Own { value, lifetime, sequence, last: 0, timer };
         if let Some(old) = self.records().own.insert(key, own) {
             self.state.timers.remove(old.timer);
@@ -75,7 +76,7 @@ impl<T: Topology> Desk<'_, T> {
         let own = self.state.records.as_mut().and_then(|records| records.own.get_mut(&key));
         if let Some(own) = own {
             let at = self.now + own.lifetime / REPUBLISH_SHARE;
-            own.timer = self.state.timers.push(at, OverlayTimer::Republish(key));
+            own.timer = self.state.timers.push(at, OverlayTimer::Republish(Box::new(key)));
             self.store_own(key, None, Quorum::Of(1));
         }
     }
@@ -86,7 +87,7 @@ impl<T: Topology> Desk<'_, T> {
         let at = self.now + RETRY;
         if let Some(own) = own.filter(|own| own.timer.0 > at) {
             self.state.timers.remove(own.timer);
-            own.timer = self.state.timers.push(at, OverlayTimer::Republish(key));
+            own.timer = self.state.timers.push(at, OverlayTimer::Republish(Box::new(key)));
         }
     }
 

@@ -63,7 +63,7 @@ impl<T: Topology> Desk<'_, T> {
         }
         let turn = u32::try_from(known.len()).unwrap_or(u32::MAX);
         let at = self.now + REPUBLISH_SOON + REPUBLISH_EVERY.saturating_mul(turn);
-        let timer = self.state.timers.push(at, OverlayTimer::Republish(key));
+        let timer = self.state.timers.push(at, OverlayTimer::Republish(Box::new(key)));
         let own = Own { value, lifetime: lifetime.max(MIN_LIFETIME), sequence, last, timer };
         self.records().own.insert(key, own);
     }

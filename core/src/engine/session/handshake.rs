@@ -132,7 +132,8 @@ impl<T: Topology> Turn<'_, T> {
         for theirs in shared.into_iter().take(offered) {
             let Some(&slot) = slots.get(usize::from(theirs.index)) else { continue };
             let index = theirs.index;
-            if self.agree(slot, guid, theirs, nonce)
+            if self.proves(slot, guid, &theirs, nonce)
+                && self.agree(slot, guid, theirs)
                 && let Some(shared) = self.my_side(slot, guid, index, nonce)
             {
                 mine.push((slot, shared));
@@ -153,7 +154,7 @@ impl<T: Topology> Turn<'_, T> {
             let index = theirs.index;
             let slot = slots.iter().copied().find(|&slot| self.proves(slot, guid, &theirs, nonce));
             if let Some(slot) = slot
-                && self.agree(slot, guid, Shared { index, ..theirs }, nonce)
+                && self.agree(slot, guid, Shared { index, ..theirs })
             {
                 self.overlay_up(slot, guid);
             }
@@ -171,13 +172,10 @@ impl<T: Topology> Turn<'_, T> {
         })
     }
 
-    /// Checks all a peer says of an overlay; from now on the session carries it.
-    fn agree(&mut self, slot: Slot, guid: Guid, theirs: Shared, nonce: u64) -> bool {
+    /// Checks all else that a peer says of an overlay which it proved to be in; from now on the session carries it.
+    fn agree(&mut self, slot: Slot, guid: Guid, theirs: Shared) -> bool {
         let now = self.now;
-        if theirs.tag == 0 || !self.proves(slot, guid, &theirs, nonce) {
-            return false;
-        }
-        if theirs.protocols.len() > MAX_PROTOCOLS {
+        if theirs.tag == 0 || theirs.protocols.len() > MAX_PROTOCOLS {
             return false;
         }
         let dialed = self.node.peers.get(&guid).map(|p| p.link);
@@ -306,10 +304,10 @@ fn prove<T: Topology>(
     dialer: Dialer,
     nonce: u64,
 ) -> Proof {
-    let mut hasher = blake3::Hasher::new_keyed(&state.proof_key);
+    let mut hasher = blake3::Hasher::new_keyed(state.name.proof_key());
     hasher.update(exporter).update(&sender.0).update(&receiver.0);
     hasher.update(&[u8::from(dialer == Dialer::Me)]).update(&nonce.to_le_bytes());
-    hasher.update(&state.id.0).update(&[state.epoch]);
+    hasher.update(&state.name.id().0).update(&[state.epoch]);
     let mut proof = Proof::default();
     proof.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     proof

@@ -85,7 +85,7 @@ impl<T: Topology> Turn<'_, T> {
     fn is_busy_with(&self, guid: Guid) -> bool {
         let asked = |o: &crate::engine::state::State<T>| o.questions.iter().any(|(_, p)| p.peer == Some(guid));
         // A message not taken in, or a question of the peer's that went on from here and may come back answered.
-        let served = |p: &Peer<T>| p.overlays.iter().any(|o| o.ways > 0 || o.accounts.iter().any(|a| a.received > 0));
+        let served = |p: &Peer<T>| p.overlays.iter().any(|o| o.ways > 0 || o.keeps_waiting());
         self.overlays.iter().flatten().any(|o| asked(&o.state)) || self.node.peers.get(&guid).is_some_and(served)
     }
 

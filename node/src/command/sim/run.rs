@@ -53,7 +53,7 @@ impl Visitor for Run<'_> {
             codec: if arguments.wire { Codec::Encoded } else { Codec::Typed },
             ..Options::default()
         };
-        let terms = Terms { settings: overlay, ..Terms::default() };
+        let terms = Terms { settings: overlay.into(), ..Terms::default() };
         let mut world = World::<T>::new(options);
         if arguments.ideal {
             // Not everybody dials in the same instant: what is on the way at once takes memory for the whole run.

@@ -1,0 +1,278 @@
+//! The table of peers: some awake, with all that belongs to a session, most at rest.
+
+use core::cell::Cell;
+use core::hash::BuildHasher as _;
+
+use hashbrown::HashTable;
+use smallvec::smallvec;
+
+use super::{Link, Peer, PeerIx, PeerOverlay};
+use crate::Guid;
+use crate::engine::Slot;
+use crate::engine::hash::Seeded;
+use crate::engine::rtt::Rtt;
+use crate::topology::Topology;
+
+/// The half of a Guid by which a resting peer is known again. Guids are hashes: to find a second one with a given half
+/// takes 2^128 attempts, and whoever makes up two that share one is taken for the same peer while it rests.
+type Half = [u8; 16];
+
+fn half(guid: &Guid) -> Half {
+    let mut half = Half::default();
+    half.copy_from_slice(&guid.0[..size_of::<Half>()]);
+    half
+}
+
+/// What is kept of a peer while no session with it is open, under way or needed: a topology may have hundreds of such
+/// peers at hand, and knows their names.
+#[derive(Debug)]
+struct Resting {
+    half: Half,
+    /// The overlay that has it cached, and on which lanes. It is hardly ever more than one.
+    slot: Slot,
+    cached: u32,
+    more: Option<Box<More>>,
+}
+
+/// What most resting peers do not have.
+#[derive(Debug)]
+struct More {
+    rtt: Rtt,
+    faults: u32,
+    redials: u8,
+    /// Other overlays that have it cached.
+    cached: Box<[(Slot, u32)]>,
+}
+
+impl Resting {
+    fn of<T: Topology>(peer: &Peer<T>) -> Self {
+        let Peer { guid, rtt, faults, redials, ref overlays, .. } = *peer;
+        let mut cached = overlays.iter().map(|o| (o.slot, o.cached));
+        let (slot, lanes) = cached.next().unwrap_or_default();
+        let cached: Box<[_]> = cached.collect();
+        let more = rtt.micros().is_some() || faults > 0 || redials > 0 || !cached.is_empty();
+        let more = more.then(|| Box::new(More { rtt, faults, redials, cached }));
+        Self { half: half(&guid), slot, cached: lanes, more }
+    }
+
+    fn wake<T: Topology>(self, guid: Guid) -> Peer<T> {
+        let overlay = |slot, cached| PeerOverlay { cached, ..PeerOverlay::new(slot) };
+        let mut overlays = smallvec![overlay(self.slot, self.cached)];
+        let known = Peer::new(guid);
+        let Some(more) = self.more else { return Peer { overlays, ..known } };
+        let More { rtt, faults, redials, cached } = *more;
+        overlays.extend(cached.into_iter().map(|(slot, cached)| overlay(slot, cached)));
+        Peer { rtt, faults, redials, overlays, ..known }
+    }
+
+    /// An overlay is gone. `false` if no other has it cached.
+    fn forget(&mut self, slot: Slot) -> bool {
+        if let Some(more) = &mut self.more {
+            more.cached = more.cached.iter().copied().filter(|(other, _)| *other != slot).collect();
+        }
+        if self.slot == slot {
+            let next = self.more.as_mut().and_then(|more| {
+                let (first, rest) = more.cached.split_first()?;
+                let (first, rest) = (*first, rest.into());
+                more.cached = rest;
+                Some(first)
+            });
+            (self.slot, self.cached) = next.unwrap_or((slot, 0));
+        }
+        self.cached != 0
+    }
+}
+
+/// A place in the table.
+#[derive(Debug)]
+enum Entry<T: Topology> {
+    Free,
+    Resting(Resting),
+    Awake(Box<Peer<T>>),
+}
+
+impl<T: Topology> Entry<T> {
+    fn is(&self, guid: &Guid) -> bool {
+        match self {
+            Self::Free => false,
+            Self::Resting(resting) => resting.half == half(guid),
+            Self::Awake(peer) => peer.guid == *guid,
+        }
+    }
+
+    fn half(&self) -> Half {
+        match self {
+            Self::Free => Half::default(),
+            Self::Resting(resting) => resting.half,
+            Self::Awake(peer) => half(&peer.guid),
+        }
+    }
+
+    fn awake(&self) -> Option<&Peer<T>> {
+        if let Self::Awake(peer) = self { Some(peer) } else { None }
+    }
+
+    fn awake_mut(&mut self) -> Option<&mut Peer<T>> {
+        if let Self::Awake(peer) = self { Some(peer) } else { None }
+    }
+
+    /// The peer, with all that belongs to a session.
+    fn wake(&mut self, guid: &Guid) -> Option<&mut Peer<T>> {
+        if let Self::Resting(_) = self
+            && let Self::Resting(resting) = core::mem::replace(self, Self::Free)
+        {
+            *self = Self::Awake(Box::new(resting.wake(*guid)));
+        }
+        self.awake_mut()
+    }
+}
+
+/// The table of peers. Looked up by hash, walked in the order they came.
+#[derive(Debug)]
+pub(in crate::engine) struct Peers<T: Topology> {
+    index: HashTable<PeerIx>,
+    hash: Seeded,
+    table: Vec<Entry<T>>,
+    free: Vec<PeerIx>,
+    /// Whom [`find`](Self::find) found last, and where.
+    recent: Cell<Option<(Guid, PeerIx)>>,
+    pub(in crate::engine) open: usize,
+}
+
+impl<T: Topology> Peers<T> {
+    pub(in crate::engine) fn new(seed: u64) -> Self {
+        Self {
+            index: HashTable::new(),
+            hash: Seeded(seed),
+            table: Vec::new(),
+            free: Vec::new(),
+            recent: Cell::new(None),
+            open: 0,
+        }
+    }
+
+    pub(in crate::engine) fn find(&self, guid: &Guid) -> Option<PeerIx> {
+        // One input concerns one peer, and inputs come in runs: mostly it is the one that was looked for last.
+        if let Some((recent, at)) = self.recent.get()
+            && recent == *guid
+        {
+            return Some(at);
+        }
+        let found = *self.index.find(self.hash.hash_one(half(guid)), |&at| self.table[at as usize].is(guid))?;
+        self.recent.set(Some((*guid, found)));
+        Some(found)
+    }
+
+    /// Who is awake there.
+    pub(in crate::engine) fn guid(&self, at: PeerIx) -> Option<Guid> {
+        self.table.get(at as usize)?.awake().map(|peer| peer.guid)
+    }
+
+    pub(in crate::engine) fn knows(&self, guid: &Guid) -> bool {
+        self.find(guid).is_some()
+    }
+
+    /// A peer that is awake: a session is open or under way, or somebody is at it just now.
+    pub(in crate::engine) fn get(&self, guid: &Guid) -> Option<&Peer<T>> {
+        self.table[self.find(guid)? as usize].awake()
+    }
+
+    /// As [`get`](Self::get).
+    pub(in crate::engine) fn get_mut(&mut self, guid: &Guid) -> Option<&mut Peer<T>> {
+        let at = self.find(guid)?;
+        self.table[at as usize].awake_mut()
+    }
+
+    /// What was measured of a peer, awake or not.
+    pub(in crate::engine) fn rtt(&self, guid: &Guid) -> Option<&Rtt> {
+        match &self.table[self.find(guid)? as usize] {
+            Entry::Free => None,
+            Entry::Resting(resting) => resting.more.as_ref().map(|more| &more.rtt),
+            Entry::Awake(peer) => Some(&peer.rtt),
+        }
+    }
+
+    /// As [`rtt`](Self::rtt).
+    pub(in crate::engine) fn rtt_mut(&mut self, guid: &Guid) -> Option<&mut Rtt> {
+        let at = self.find(guid)?;
+        match &mut self.table[at as usize] {
+            Entry::Free => None,
+            Entry::Resting(resting) => resting.more.as_mut().map(|more| &mut more.rtt),
+            Entry::Awake(peer) => Some(&mut peer.rtt),
+        }
+    }
+
+    /// The peer, made known if there is room for one more, and awake.
+    pub(in crate::engine) fn entry(&mut self, guid: Guid, limit: usize) -> Option<&mut Peer<T>> {
+        if let Some(at) = self.find(&guid) {
+            return self.table[at as usize].wake(&guid);
+        }
+        if self.len() >= limit {
+            return None;
+        }
+        let at = self.free.pop().unwrap_or_else(|| {
+            if self.table.len() == self.table.capacity() {
+                // An eighth more, not twice as much: nodes with dozens of peers are many in a simulator.
+                self.table.reserve_exact(self.table.len() / 8 + 4);
+            }
+            self.table.push(Entry::Free);
+            (self.table.len() - 1) as PeerIx
+        });
+        self.table[at as usize] = Entry::Awake(Box::new(Peer::new(guid)));
+        let (hash, table) = (self.hash, &self.table);
+        self.index.insert_unique(hash.hash_one(half(&guid)), at, |&at| hash.hash_one(table[at as usize].half()));
+        self.table[at as usize].awake_mut()
+    }
+
+    /// Lets a peer rest that has no session and needs none, and forgets one nobody has to do with.
+    pub(in crate::engine) fn tidy(&mut self, guid: &Guid) {
+        let Some(at) = self.find(guid) else { return };
+        let Entry::Awake(peer) = &mut self.table[at as usize] else { return };
+        peer.overlays.retain(|o| !o.unused());
+        let idle = matches!(peer.link, Link::None) && peer.standby.is_none() && peer.waiting.is_empty();
+        if idle && peer.overlays.is_empty() {
+            self.remove(at);
+        } else if idle && peer.rests() {
+            self.table[at as usize] = Entry::Resting(Resting::of(peer));
+        }
+    }
+
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Those that are awake.
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &Peer<T>> {
+        self.table.iter().filter_map(Entry::awake)
+    }
+
+    /// The same, so that they can be changed.
+    pub(in crate::engine) fn guids(&self) -> Vec<Guid> {
+        self.iter().map(|peer| peer.guid).collect()
+    }
+
+    /// An overlay is gone: nobody who rests is at hand for it any longer.
+    pub(in crate::engine) fn forget(&mut self, slot: Slot) {
+        for at in 0..self.table.len() {
+            if let Entry::Resting(resting) = &mut self.table[at]
+                && !resting.forget(slot)
+            {
+                self.remove(at as PeerIx);
+            }
+        }
+    }
+
+    fn remove(&mut self, at: PeerIx) {
+        let hash = self.hash.hash_one(self.table[at as usize].half());
+        let found = self.index.find_entry(hash, |&entry| entry == at);
+        found.map(hashbrown::hash_table::OccupiedEntry::remove).ok();
+        self.table[at as usize] = Entry::Free;
+        self.free.push(at);
+        self.recent.set(None);
+    }
+
+    pub(in crate::engine) fn bytes(&self) -> usize {
+        let awake: usize = self.iter().map(Peer::bytes).sum();
+        awake + self.table.capacity() * size_of::<Entry<T>>() + self.index.allocation_size()
+    }
+}
