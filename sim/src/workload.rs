@@ -94,14 +94,16 @@ impl Seats {
             self.counted = None;
         }
         let count = || {
-            let Census { guids, .. } = world.census_of(id);
-            let peers: Vec<(Guid, Peer)> =
-                guids.iter().filter_map(|guid| world.peer(guid).map(|peer| (*guid, peer))).collect();
-            let (seated, coming): (Vec<_>, Vec<_>) =
-                peers.into_iter().partition(|(_, peer)| world.has_place(*peer, id));
-            let coming = coming.into_iter().map(|(_, peer)| peer).collect();
-            let seated = seated.into_iter().map(|(guid, _)| guid).collect::<Vec<_>>();
-            (world.changes(), Census::new(id, if seated.is_empty() { guids } else { seated }), coming)
+            let all = world.census_of(id);
+            let comes = |peer: &Peer| !world.has_place(*peer, id);
+            let coming: Vec<Peer> = all.guids.iter().filter_map(|guid| world.peer(guid)).filter(comes).collect();
+            // Mostly everybody has a place, and a second census of a million would be felt.
+            if coming.is_empty() || coming.len() == all.guids.len() {
+                return (world.changes(), all, coming);
+            }
+            let is_seated = |guid: &Guid| world.peer(guid).is_some_and(|peer| world.has_place(peer, id));
+            let seated = all.guids.into_iter().filter(is_seated).collect();
+            (world.changes(), Census::new(id, seated), coming)
         };
         &self.counted.get_or_insert_with(count).1
     }
