@@ -182,7 +182,8 @@ impl Contact {
         };
         let signed = Bytes::from(postcard::to_stdvec(&body).unwrap_or_default());
         let signature = signer.sign(Domain::Contact, &signed);
-        Self(Arc::new(Inner::of(&body, signed, signature)))
+        let inner = Inner::of(&body, signature);
+        Self(Arc::new(Inner { signed, ..inner }))
     }
 
     fn decode(signed: Bytes, signature: Signature) -> Result<Self, ContactError> {
@@ -196,7 +197,8 @@ impl Contact {
         if body.addresses.len() > MAX_ADDRESSES || body.extensions.len() > MAX_ADDRESSES {
             return Err(ContactError::TooLarge);
         }
-        Ok(Self(Arc::new(Inner::of(&body, signed.clone(), signature))))
+        let inner = Inner::of(&body, signature);
+        Ok(Self(Arc::new(Inner { signed, ..inner })))
     }
 
     /// Checks the signature and that it has not expired at `now`.
@@ -251,10 +253,11 @@ impl Contact {
 }
 
 impl Inner {
-    fn of(body: &Body<'_>, signed: Bytes, signature: Signature) -> Self {
+    /// All but the signed bytes, which `body` is read from.
+    fn of(body: &Body<'_>, signature: Signature) -> Self {
         let addresses = body.addresses.iter().map(TransportAddress::from).collect();
         let &Body { key, sequence, expires, .. } = body;
-        Self { guid: Guid::of(&key), key, sequence, expires, addresses, signed, signature }
+        Self { guid: Guid::of(&key), key, sequence, expires, addresses, signed: Bytes::new(), signature }
     }
 }
 

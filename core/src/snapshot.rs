@@ -84,11 +84,11 @@ impl Snapshot {
     #[must_use]
     pub fn encode(&self, overlay: OverlayId) -> Vec<u8> {
         let mut bytes = [&MAGIC[..], &[VERSION], &overlay.0, &[0; 32]].concat();
-        let contacts = &self.contacts[..self.contacts.len().min(MAX_SNAPSHOT_CONTACTS)];
-        let room = MAX_SNAPSHOT_BYTES - HEADER_BYTES - part(contacts, MAX_SNAPSHOT_BYTES).len();
+        let contacts = part(&self.contacts[..self.contacts.len().min(MAX_SNAPSHOT_CONTACTS)], MAX_SNAPSHOT_BYTES);
+        let room = MAX_SNAPSHOT_BYTES - HEADER_BYTES - contacts.len();
         let own = part(&self.own, room);
         let kept = part(&self.kept, room - own.len());
-        bytes.extend(part(contacts, MAX_SNAPSHOT_BYTES));
+        bytes.extend(contacts);
         bytes.extend(kept);
         bytes.extend(own);
         let hash = blake3::hash(&bytes[HEADER_BYTES..]);

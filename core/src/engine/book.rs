@@ -124,6 +124,10 @@ impl Book for Contacts {
         self.known.get(peer).map(|known| known.contact.clone())
     }
 
+    fn has(&self, peer: &Guid) -> bool {
+        self.known.contains_key(peer)
+    }
+
     fn sequence(&self, peer: &Guid) -> u64 {
         self.known.get(peer).map_or(0, |known| known.contact.sequence())
     }

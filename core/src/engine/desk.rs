@@ -72,7 +72,7 @@ impl<T: Topology> Desk<'_, T> {
             Link::Open(wire) if peer.carries(slot) => {
                 peer.used = self.now;
                 let overlay = peer.overlay_entry(slot);
-                let sent = overlay.account(class).map_or(0, |account| account.sent);
+                let sent = overlay.sent(class);
                 if sent > 0 && sent.saturating_add(charge) > overlay.credit {
                     overlay.refuse(class);
                     return Err(Busy);

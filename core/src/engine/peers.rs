@@ -160,6 +160,12 @@ impl PeerOverlay {
         self.accounts.get_or_insert_default().get_mut(at)
     }
 
+    /// What was sent in one class for which no credit came back.
+    pub(super) fn sent(&self, class: Class) -> u32 {
+        let at = usize::from(class as u8).checked_sub(1);
+        at.zip(self.accounts.as_deref()).and_then(|(at, all)| all.get(at)).map_or(0, |account| account.sent)
+    }
+
     /// All there are.
     pub(super) fn accounts(&self) -> impl Iterator<Item = &Account> {
         self.accounts.iter().flat_map(|accounts| accounts.iter())
@@ -184,7 +190,7 @@ impl PeerOverlay {
         let half = self.credit / 2;
         let mut relents = false;
         for class in Class::ALL {
-            let spent = self.account(class).is_some_and(|account| account.sent > half);
+            let spent = self.sent(class) > half;
             relents |= !spent && core::mem::take(&mut self.refused[class as usize]);
         }
         relents

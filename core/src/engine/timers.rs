@@ -22,7 +22,9 @@ impl<K: Ord> Set<K> {
         match self.find(&key) {
             Ok(at) => Some(core::mem::replace(&mut self.0[at].1, handle)),
             Err(at) => {
-                self.0.reserve_exact(1);
+                if self.0.len() == self.0.capacity() {
+                    self.0.reserve_exact(more(self.0.len()));
+                }
                 self.0.insert(at, (key, handle));
                 None
             }
@@ -59,6 +61,11 @@ impl<K: Ord> Set<K> {
     }
 }
 
+/// By how much a full list of timers grows: a half, not twice as much, since most nodes have two or three.
+fn more(len: usize) -> usize {
+    len / 2 + 2
+}
+
 /// A queue of timers. A node has few, and most are set for a time after all others or run out soon: a sorted ring
 /// moves the shorter of its two sides, and takes a third of what a tree of so few does.
 #[derive(Debug)]
@@ -77,8 +84,7 @@ impl<K> Timers<K> {
         self.set += 1;
         let place = self.queue.partition_point(|(other, _)| *other < handle);
         if self.queue.len() == self.queue.capacity() {
-            // A half more, not twice as much: most nodes have two or three.
-            self.queue.reserve_exact(self.queue.len() / 2 + 2);
+            self.queue.reserve_exact(more(self.queue.len()));
         }
         self.queue.insert(place, (handle, key));
         handle

@@ -67,19 +67,15 @@ impl Resting {
 
     /// An overlay is gone. `false` if no other has it cached.
     fn forget(&mut self, slot: Slot) -> bool {
+        let others = self.more.iter().flat_map(|more| more.cached.iter().copied());
+        let mut left = core::iter::once((self.slot, self.cached)).chain(others).filter(|(other, _)| *other != slot);
+        let Some(first) = left.next() else { return false };
+        let rest = left.collect();
+        (self.slot, self.cached) = first;
         if let Some(more) = &mut self.more {
-            more.cached = more.cached.iter().copied().filter(|(other, _)| *other != slot).collect();
+            more.cached = rest;
         }
-        if self.slot == slot {
-            let next = self.more.as_mut().and_then(|more| {
-                let (first, rest) = more.cached.split_first()?;
-                let (first, rest) = (*first, rest.into());
-                more.cached = rest;
-                Some(first)
-            });
-            (self.slot, self.cached) = next.unwrap_or((slot, 0));
-        }
-        self.cached != 0
+        true
     }
 }
 
@@ -274,5 +270,40 @@ impl<T: Topology> Peers<T> {
     pub(in crate::engine) fn bytes(&self) -> usize {
         let awake: usize = self.iter().map(Peer::bytes).sum();
         awake + self.table.capacity() * size_of::<Entry<T>>() + self.index.allocation_size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::erased::Boxed;
+
+    const PEER: Guid = Guid([3; 32]);
+
+    fn resting(slots: &[u16]) -> Peers<Boxed> {
+        let mut peers = Peers::new(1);
+        let peer = peers.entry(PEER, 10).unwrap();
+        slots.iter().for_each(|slot| peer.overlay_entry(Slot(*slot)).cached = 1 << slot);
+        peers.tidy(&PEER);
+        assert!(peers.knows(&PEER) && peers.get(&PEER).is_none(), "it rests");
+        peers
+    }
+
+    #[test]
+    fn a_resting_peer_is_forgotten_with_the_last_overlay_that_has_it_cached() {
+        for (order, left) in [([1, 2, 3], [2, 3]), ([3, 1, 2], [1, 2]), ([2, 3, 1], [1, 3])] {
+            let mut peers = resting(&[1, 2, 3]);
+            peers.forget(Slot(order[0]));
+            let cached = |peer: &mut Peer<Boxed>| {
+                let mut all: Vec<_> = peer.overlays.iter().map(|overlay| (overlay.slot.0, overlay.cached)).collect();
+                all.sort_unstable();
+                all
+            };
+            let expected = left.map(|slot| (slot, 1 << slot));
+            assert_eq!(peers.entry(PEER, 10).map(cached), Some(expected.to_vec()));
+            peers.tidy(&PEER);
+            order[1..].iter().for_each(|slot| peers.forget(Slot(*slot)));
+            assert!(!peers.knows(&PEER) && peers.len() == 0);
+        }
     }
 }

@@ -150,11 +150,10 @@ impl<T: Topology> Turn<'_, T> {
         let Some(slots) = peer.accepted.take_if(|accept| accept.0 == nonce).map(|accept| accept.1) else { return };
         let accepted = slots.len();
         for theirs in shared.into_iter().take(accepted) {
-            // The index is the offer's; the tag tells which of the accepted ones it was by its proof.
-            let index = theirs.index;
+            // Its index is the offer's: which of the accepted ones it was is told by its proof.
             let slot = slots.iter().copied().find(|&slot| self.proves(slot, guid, &theirs, nonce));
             if let Some(slot) = slot
-                && self.agree(slot, guid, Shared { index, ..theirs })
+                && self.agree(slot, guid, theirs)
             {
                 self.overlay_up(slot, guid);
             }
