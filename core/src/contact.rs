@@ -16,6 +16,8 @@ use crate::{Guid, Time};
 pub const MAX_ADDRESSES: usize = 16;
 /// How many bytes the signed part of a contact may have.
 pub const MAX_CONTACT_BYTES: usize = 1024;
+/// How many most have: room for a key and three addresses.
+const USUAL_BYTES: usize = 128;
 
 /// A transport address: where, and over which kind of wire, a node listens. The `Display` form is a URL
 /// (`tcp://1.2.3.4:5`), parsed back by `FromStr`.
@@ -80,13 +82,9 @@ struct Tagged<'a> {
 
 impl<'a> From<&'a TransportAddress> for Tagged<'a> {
     fn from(address: &'a TransportAddress) -> Self {
-        let socket = |at: &SocketAddr| {
-            let mut bytes = match at.ip() {
-                IpAddr::V4(ip) => ip.octets().to_vec(),
-                IpAddr::V6(ip) => ip.octets().to_vec(),
-            };
-            bytes.extend_from_slice(&at.port().to_be_bytes());
-            bytes
+        let socket = |at: &SocketAddr| match at.ip() {
+            IpAddr::V4(ip) => [&ip.octets()[..], &at.port().to_be_bytes()].concat(),
+            IpAddr::V6(ip) => [&ip.octets()[..], &at.port().to_be_bytes()].concat(),
         };
         match address {
             TransportAddress::Quic(at) => Self { kind: 1, bytes: Cow::Owned(socket(at)) },
@@ -180,7 +178,8 @@ impl Contact {
             addresses: addresses.iter().take(MAX_ADDRESSES).map(Tagged::from).collect(),
             extensions: Vec::new(),
         };
-        let signed = Bytes::from(postcard::to_stdvec(&body).unwrap_or_default());
+        let signed = postcard::to_extend(&body, Vec::with_capacity(USUAL_BYTES)).unwrap_or_default();
+        let signed = Bytes::from(signed.into_boxed_slice());
         let signature = signer.sign(Domain::Contact, &signed);
         let inner = Inner::of(&body, signature);
         Self(Arc::new(Inner { signed, ..inner }))

@@ -17,17 +17,22 @@ const EXPIRY: Time = Time::from_secs(u32::MAX as u64);
 pub(crate) struct Directory {
     seed: u64,
     crypto: Crypto,
-    guids: Vec<Guid>,
-    /// Which identity each has: at first that of its own number.
-    births: Vec<u32>,
+    people: Vec<Person>,
     /// Numbers, found by the Guids they stand for.
     numbers: HashTable<u32>,
-    /// The contacts asked for lately, each in the cell its number says: they are larger than all else a world notes
-    /// of a peer, and made again in a microsecond.
+    /// The contacts asked for lately, each in the cell its number says, where it takes long to sign one. Else each is
+    /// made when it is asked for: that takes less time than to find an old one in a memory full of them.
     contacts: Vec<Option<(u32, Contact)>>,
 }
 
-/// How many contacts are kept: those of all peers of most worlds, and 10 MB of a large one.
+/// Who has a number.
+struct Person {
+    guid: Guid,
+    /// Which identity it has: at first that of its own number.
+    birth: u32,
+}
+
+/// How many contacts are kept: a real signature takes tens of microseconds, and no world in which one does is larger.
 const KEPT: usize = 1 << 14;
 
 /// About what a contact with two addresses takes on the heap.
@@ -41,40 +46,43 @@ fn hash(guid: &Guid) -> u64 {
 
 impl Directory {
     pub(crate) fn new(seed: u64, crypto: Crypto) -> Self {
-        Self { seed, crypto, guids: Vec::new(), births: Vec::new(), numbers: HashTable::new(), contacts: Vec::new() }
+        let kept = if crypto == Crypto::Real { KEPT } else { 0 };
+        Self { seed, crypto, people: Vec::new(), numbers: HashTable::new(), contacts: vec![None; kept] }
     }
 
     pub(crate) fn add(&mut self, guid: Guid, birth: u32) -> u32 {
-        let number = u32::try_from(self.guids.len()).expect("fewer than 2^32 peers");
-        self.guids.push(guid);
-        self.births.push(birth);
-        let guids = &self.guids;
-        self.numbers.insert_unique(hash(&guid), number, |&number| hash(&guids[number as usize]));
+        let number = u32::try_from(self.people.len()).expect("fewer than 2^32 peers");
+        self.people.push(Person { guid, birth });
+        self.enter(number);
         number
     }
 
     /// Somebody else takes a number, with a birth of its own; who had it is forgotten.
     pub(crate) fn replace(&mut self, number: u32, guid: Guid, birth: u32) {
-        let at = number as usize;
-        let guids = &self.guids;
-        if let Ok(entry) = self.numbers.find_entry(hash(&guids[at]), |&other| other == number) {
+        let person = &mut self.people[number as usize];
+        let before = core::mem::replace(person, Person { guid, birth });
+        if let Ok(entry) = self.numbers.find_entry(hash(&before.guid), |&other| other == number) {
             entry.remove();
         }
-        (self.guids[at], self.births[at]) = (guid, birth);
-        if let Some(cell) = self.contacts.get_mut(at % KEPT) {
+        if let Some(cell) = self.contacts.get_mut(number as usize % KEPT) {
             *cell = None;
         }
-        let guids = &self.guids;
-        self.numbers.insert_unique(hash(&guid), number, |&number| hash(&guids[number as usize]));
+        self.enter(number);
+    }
+
+    fn enter(&mut self, number: u32) {
+        let people = &self.people;
+        let hash = |number: u32| hash(&people[number as usize].guid);
+        self.numbers.insert_unique(hash(number), number, |&number| hash(number));
     }
 
     pub(crate) fn number(&self, guid: &Guid) -> Option<u32> {
-        self.numbers.find(hash(guid), |&number| self.guids[number as usize] == *guid).copied()
+        self.numbers.find(hash(guid), |&number| self.people[number as usize].guid == *guid).copied()
     }
 
     pub(crate) fn bytes(&self) -> usize {
         let made = self.contacts.iter().flatten().count();
-        self.guids.capacity() * (size_of::<Guid>() + 4)
+        self.people.capacity() * size_of::<Person>()
             + self.numbers.capacity() * 5
             + self.contacts.capacity() * size_of::<Option<(u32, Contact)>>()
             + made * CONTACT
@@ -82,33 +90,31 @@ impl Directory {
 
     /// Makes room for so many more.
     pub(crate) fn reserve(&mut self, count: usize) {
-        self.guids.reserve_exact(count);
-        self.births.reserve_exact(count);
+        self.people.reserve_exact(count);
     }
 
     pub(crate) fn contact(&mut self, number: u32) -> Contact {
-        let (seed, crypto, birth) = (self.seed, self.crypto, self.births[number as usize]);
         let cell = number as usize % KEPT;
-        if self.contacts.len() <= cell {
-            self.contacts.resize(cell + 1, None);
+        if let Some(Some((kept, contact))) = self.contacts.get(cell)
+            && *kept == number
+        {
+            return contact.clone();
         }
-        match &self.contacts[cell] {
-            Some((kept, contact)) if *kept == number => contact.clone(),
-            _ => {
-                let [_, a, b, c] = number.to_be_bytes();
-                let at = SocketAddr::from((Ipv4Addr::new(10, a, b, c), 4000));
-                let addresses = [TransportAddress::Quic(at), TransportAddress::Tcp(at)];
-                let contact = Contact::sign(&*crypto.signer(seed, birth), &addresses, 1, EXPIRY);
-                self.contacts[cell] = Some((number, contact.clone()));
-                contact
-            }
+        let [_, a, b, c] = number.to_be_bytes();
+        let at = SocketAddr::from((Ipv4Addr::new(10, a, b, c), 4000));
+        let addresses = [TransportAddress::Quic(at), TransportAddress::Tcp(at)];
+        let signer = self.crypto.signer(self.seed, self.people[number as usize].birth);
+        let contact = Contact::sign(&*signer, &addresses, 1, EXPIRY);
+        if let Some(cell) = self.contacts.get_mut(cell) {
+            *cell = Some((number, contact.clone()));
         }
+        contact
     }
 }
 
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Directory({} peers)", self.guids.len())
+        write!(f, "Directory({} peers)", self.people.len())
     }
 }
 
@@ -165,7 +171,7 @@ mod tests {
         }
         let stranger = Guid::of(&Crypto::StandIn.signer(6, 0).public_key());
         let mut book = SharedBook::new(directory);
-        let guids = book.open().guids.clone();
+        let guids: Vec<_> = book.open().people.iter().map(|person| person.guid).collect();
         for guid in &guids {
             let contact = book.to_tell(guid, Time::ZERO).unwrap();
             assert_eq!(contact.guid(), *guid);
