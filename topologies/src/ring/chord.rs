@@ -42,8 +42,10 @@ use polymorph_core::topology::question::{Neighbor, Powers, Query, Route, Target}
 use polymorph_core::{Distance, Guid, Key};
 use serde::{Deserialize, Serialize};
 
+use super::calls::AT_ONCE;
 use super::links::Holds;
 use crate::setting::{Configure, Knob};
+use table::Choice;
 pub use together::Stand;
 use virtual_node::VirtualNode;
 
@@ -121,7 +123,7 @@ pub struct Config {
     pub fingers: u32,
     /// Who may be a short cut.
     pub shortcut: Shortcut,
-    /// Of how many peers that could be a finger the nearest by measured round trip is; 0 for the first one, whoever it is.
+    /// Of how many peers that could be a finger the nearest by measured round trip is; 0 or 1 for the first one, whoever it is.
     pub proximity: usize,
     /// At how many places each peer stands. All peers of an overlay must have as many.
     pub virtual_nodes: u8,
@@ -131,10 +133,24 @@ pub struct Config {
     pub fix_fingers: Duration,
 }
 
+impl Config {
+    /// At how many places a peer stands: nobody stands nowhere.
+    fn places(&self) -> u8 {
+        self.virtual_nodes.max(1)
+    }
+
+    /// How fingers are chosen. The nearest of one is the first.
+    fn choice(&self) -> Choice {
+        if self.proximity > 1 { Choice::Near } else { Choice::First }
+    }
+}
+
 /// One peer's part of a ring: a virtual node or several.
 #[derive(Debug)]
 pub struct Chord {
     nodes: Vec<VirtualNode>,
+    /// What links several virtual nodes hold together; one looks after its own.
+    held: Holds,
 }
 
 impl Topology for Chord {
@@ -147,11 +163,13 @@ impl Topology for Chord {
     }
 
     fn handle(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
-        let before = (self.nodes.len() > 1).then(|| Holds::of(&self.neighbors()));
         self.happened(event, cx);
-        if let Some(before) = before {
+        if self.nodes.len() > 1 {
             self.keep_together(cx);
-            before.become_of(&self.neighbors(), cx);
+            let edited = |node: &mut VirtualNode| core::mem::take(&mut node.edited);
+            if self.nodes.iter_mut().fold(false, |any, node| edited(node) || any) {
+                self.held = self.held.become_of(&self.neighbors(), cx);
+            }
         }
     }
 
@@ -246,9 +264,9 @@ impl Default for Config {
 /// time; with 64 the ring survives the simultaneous loss of half of a million peers.
 const MAX_SUCCESSORS: usize = 64;
 
-/// Of how many a finger may be the nearest: the first of them names the others, who are in its successor list. Beyond 16
-/// little is gained (Dabek et al., NSDI 2004, §4.3).
-const MAX_PROXIMITY: usize = MAX_SUCCESSORS;
+/// Of how many a finger may be the nearest: so many are measured at once. The first of them names the others, who are in
+/// its successor list. Beyond 16 little is gained (Dabek et al., NSDI 2004, §4.3).
+const MAX_PROXIMITY: usize = AT_ONCE;
 /// How many virtual nodes a peer may have: beyond a few times log2 N the load becomes little more even (SIGCOMM 2001,
 /// figure 9), while what is kept and sent to keep it grows with each.
 const MAX_VIRTUAL_NODES: u8 = 100;

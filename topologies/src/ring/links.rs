@@ -9,7 +9,7 @@ use polymorph_core::topology::event::Change;
 use polymorph_core::topology::question::{Hold, Neighbor};
 
 /// Everybody in a table, sorted, with the firmest of the reasons to hold a link.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Holds(Vec<(Guid, Hold)>);
 
 impl Holds {
@@ -29,8 +29,8 @@ impl Holds {
         self.0.iter().for_each(|&(peer, hold)| cx.want(peer, hold));
     }
 
-    /// Lets go of who is no longer there, asks for who is new or held otherwise, and says so.
-    pub(super) fn become_of<T: Topology>(&self, neighbors: &[Neighbor], cx: &mut Context<'_, T>) {
+    /// Lets go of who is no longer there, asks for who is new or held otherwise, and says so. Gives what is held then.
+    pub(super) fn become_of<T: Topology>(&self, neighbors: &[Neighbor], cx: &mut Context<'_, T>) -> Self {
         let after = Self::of(neighbors);
         for (peer, _) in self.0.iter().filter(|(peer, _)| after.get(peer).is_none()) {
             cx.unwant(*peer);
@@ -44,5 +44,6 @@ impl Holds {
             }
             cx.want(peer, hold);
         }
+        after
     }
 }

@@ -4,10 +4,12 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use polymorph_core::overlay::Place;
+use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::{Census, Claims, Model};
 use polymorph_core::topology::question::Target;
 use polymorph_core::{Guid, Key};
 
+use super::super::links::Holds;
 use super::name::Name;
 use super::protocol::{MAX_MEASURED, MAX_SEEDS};
 use super::table::{Choice, Peer};
@@ -18,13 +20,16 @@ impl Model for Chord {
     type Config = Config;
 
     fn new(config: &Config, place: Place) -> Self {
-        Self { nodes: (0..config.virtual_nodes.max(1)).map(|index| VirtualNode::new(config, place, index)).collect() }
+        // Nobody stands nowhere.
+        let config = Config { virtual_nodes: config.places(), ..*config };
+        let nodes = (0..config.virtual_nodes).map(|index| VirtualNode::new(&config, place, index)).collect();
+        Self { nodes, held: Holds::default() }
     }
 
     fn claims(config: &Config, peers: usize) -> Claims {
-        let each = usize::from(config.virtual_nodes);
+        let each = usize::from(config.places());
         let bits = f64::from(usize::BITS - (peers * each).leading_zeros());
-        let measured = if config.proximity > 1 { MAX_MEASURED } else { 0 };
+        let measured = if config.choice() == Choice::Near { MAX_MEASURED } else { 0 };
         let per_minute = |period: Duration| 60.0 / period.as_secs_f64();
         Claims {
             agreement: true,
@@ -64,7 +69,11 @@ impl Model for Chord {
 
     fn ideal(&mut self, config: &Config, all: &Census) -> bool {
         let Some(ring) = Ring::of(config, all) else { return false };
-        self.nodes.iter_mut().all(|node| node.stand_in(&ring, all))
+        let stands = self.nodes.iter_mut().all(|node| node.stand_in(&ring, all));
+        if self.nodes.len() > 1 {
+            self.held = Holds::of(&self.neighbors());
+        }
+        stands
     }
 }
 
@@ -115,18 +124,19 @@ enum Ring<'a> {
 
 impl<'a> Ring<'a> {
     fn of(config: &Config, all: &'a Census) -> Option<Self> {
-        if config.virtual_nodes == 1 {
+        let places = config.places();
+        if places == 1 {
             return Some(Self::Peers(all));
         }
         let several = all.plan(|all| {
-            let indices = || 0..config.virtual_nodes;
+            let indices = || 0..places;
             let names = all.guids.iter().flat_map(|&guid| indices().map(move |index| Name { guid, index }));
             let mut ring: Vec<_> =
                 names.map(|name| (all.overlay.position(name.guid, name.index.into()), name)).collect();
             ring.sort_unstable();
             ring
         })?;
-        (several.len() == all.guids.len() * usize::from(config.virtual_nodes)).then_some(Self::Several(several))
+        (several.len() == all.guids.len() * usize::from(places)).then_some(Self::Several(several))
     }
 
     fn len(&self) -> usize {

@@ -5,6 +5,7 @@ use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Change, Ticket};
 use polymorph_core::topology::question::Target;
 
+use super::super::calls::AT_ONCE;
 use super::name::{Letter, Name};
 use super::table::{Choice, Peer, Table};
 use super::virtual_node::{Awaited, Back, Question, Stage, VirtualNode};
@@ -159,8 +160,8 @@ impl VirtualNode {
     }
 
     fn adopt(&mut self, head: Name, rest: &[Name], cx: &mut Context<'_, Chord>) {
-        let list = self.table.list(self.table.peer(head), rest);
-        if list != self.table.successors() {
+        if !self.table.is_list(head, rest) {
+            let list = self.table.list(self.table.peer(head), rest);
             self.edit(cx, |table| table.adopt(list));
         }
     }
@@ -222,7 +223,7 @@ impl VirtualNode {
     /// that nobody stays a finger on its own word only; and never where fingers are chosen among several, of whom the finger
     /// knows nothing.
     fn asks_fingers(&self) -> bool {
-        self.config.proximity == 0 && !self.rounds.is_multiple_of(LOOKED_UP)
+        self.config.choice() == Choice::First && !self.rounds.is_multiple_of(LOOKED_UP)
     }
 
     fn fix_finger(&mut self, from: u32, cx: &mut Context<'_, Chord>) {
@@ -238,23 +239,22 @@ impl VirtualNode {
     }
 
     /// Of those who could be a finger the nearest is (Dabek et al., NSDI 2004, §4.3). Whoever was chosen so stays for as
-    /// long as it answers; who was never measured is, one question each.
+    /// long as it answers; who was never measured is, one question each. Where there is no room for all of these questions
+    /// none is asked and the finger stays the first one, so that the next round asks.
     fn measure(&mut self, first: Peer, those: &[Name], cx: &mut Context<'_, Chord>) {
-        let bits = first.at.bits();
-        if self.table.finger(bits) != Some(first) {
+        let (me, bits) = (cx.me(), first.at.bits());
+        let those = those.iter().take(self.config.proximity.min(MAX_MEASURED)).copied();
+        let those = those.filter(|name| name.guid != me && self.table.peer(*name).at.bits() == bits);
+        let (known, unknown): (Vec<_>, Vec<_>) = those.partition(|name| cx.facts(&name.guid).rtt.is_some());
+        let asked = self.awaited.iter().filter(|(_, awaited)| matches!(awaited, Awaited::Near(..))).count();
+        if self.table.finger(bits) != Some(first) || asked + unknown.len() > MAX_MEASURED {
             return;
         }
-        let me = cx.me();
-        for &name in those.iter().take(self.config.proximity).filter(|name| name.guid != me) {
-            let asked = self.awaited.iter().filter(|(_, awaited)| matches!(awaited, Awaited::Near(..))).count();
-            if self.table.peer(name).at.bits() != bits {
-                continue;
-            }
-            if cx.facts(&name.guid).rtt.is_some() {
-                self.measured(name, cx);
-            } else if asked < MAX_MEASURED {
-                self.ask(name, Message::Ping, Awaited::Near(name, Question::First), cx);
-            }
+        for name in unknown {
+            self.ask(name, Message::Ping, Awaited::Near(name, Question::First), cx);
+        }
+        for name in known {
+            self.measured(name, cx);
         }
     }
 
@@ -348,8 +348,13 @@ impl VirtualNode {
             (Some(Awaited::Entry), None) if self.more_seeds() => self.try_to_join(cx),
             (Some(Awaited::Finger(exponent)), Some(owner)) => {
                 let owner = self.table.peer(owner);
-                let choice = if self.config.proximity > 1 { Choice::Near } else { Choice::First };
-                let next = self.edit(cx, |table| table.set_finger(exponent, owner, choice));
+                let choice = self.config.choice();
+                // Most fingers are right.
+                let next = if self.table.finger_from(exponent) == Some(owner) {
+                    owner.at.bits()
+                } else {
+                    self.edit(cx, |table| table.set_finger(exponent, owner, choice))
+                };
                 if choice == Choice::Near {
                     self.measure(owner, set, cx);
                 }
@@ -369,8 +374,9 @@ impl VirtualNode {
 pub(super) const MAX_SEEDS: usize = 16;
 /// In which rounds fingers are looked up by way of others; our choice: each within a quarter of an hour or less.
 const LOOKED_UP: u32 = 4;
-/// How many who could be a finger are measured at the same time: those of two fingers or three.
-pub(super) const MAX_MEASURED: usize = 64;
+/// How many who could be a finger are measured at the same time: each may have to be dialed, and like all questions that
+/// can wait they take no more than half of the sessions a node keeps.
+pub(super) const MAX_MEASURED: usize = AT_ONCE;
 /// How long the first wait for a seed is; our choice, about a dial that fails.
 const RETRY: core::time::Duration = core::time::Duration::from_secs(3);
 /// How often the wait doubles: up to about a minute and a half.

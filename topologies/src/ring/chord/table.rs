@@ -133,6 +133,12 @@ impl Table {
         list
     }
 
+    /// Whether that is the list there is.
+    pub(super) fn is_list(&self, head: Name, rest: &[Name]) -> bool {
+        let names = core::iter::once(&head).chain(rest).take(self.capacity);
+        self.successors.iter().map(|peer| &peer.name).eq(names)
+    }
+
     /// Takes over a whole list at once (Zave 2017: never entry by entry).
     pub(super) fn adopt(&mut self, list: Vec<Peer>) {
         self.successors = list;
@@ -288,13 +294,17 @@ mod tests {
 
     #[test]
     fn a_list_is_taken_over_only_as_far_as_it_goes_clockwise_and_not_beyond_this_node() {
-        let table = table();
+        let mut table = table();
         let peers = around(&table, 10);
         let list = |rest: &[Peer]| table.list(peers[0], &names(rest));
         assert_eq!(list(&peers[1..]), peers[..CAPACITY], "no more than there is room for");
         assert_eq!(list(&[peers[2], peers[1], peers[3]]), [peers[0], peers[2]], "a step back ends it");
         assert_eq!(list(&[peers[1], peers[1], peers[2]]), peers[..2], "so does a repetition");
         assert_eq!(list(&[peers[0], peers[1]]), peers[..1]);
+        table.adopt(peers[..CAPACITY].to_vec());
+        let is_list = |rest: &[Peer]| table.is_list(peers[0].name, &names(rest));
+        assert!(is_list(&peers[1..]) && is_list(&peers[1..CAPACITY]), "the list there is, and what is too much for it");
+        assert!(!is_list(&peers[1..3]) && !is_list(&peers[2..]) && !table.is_list(peers[1].name, &names(&peers[1..])));
         let past_me = [names(&peers[1..2]), vec![name(0)], names(&peers[2..])].concat();
         assert_eq!(table.list(peers[0], &past_me), peers[..2], "and so does this node itself");
     }
@@ -340,7 +350,11 @@ mod tests {
                 let choice = if number % 2 == 0 { Choice::First } else { Choice::Near };
                 match what {
                     0 if table.is_closer(&peer) => table.adopt(table.list(peer, &names(&table.successors))),
-                    0 | 1 => drop(table.set_finger(exponent, peer, choice)),
+                    0 | 1 => {
+                        let (stands, before) = (table.finger_from(exponent) == Some(peer), names(&table.fingers));
+                        let next = table.set_finger(exponent, peer, choice);
+                        prop_assert!(!stands || next == peer.at.bits() && names(&table.fingers) == before);
+                    }
                     2 => table.replace_finger(peer),
                     _ => table.remove(|other| other.name == peer.name),
                 }

@@ -5,6 +5,7 @@
 //! never find back to the rest.
 
 use polymorph_core::overlay::Place;
+use polymorph_core::topology::Topology;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Down, Event, Ticket, Via};
 use polymorph_core::topology::question::Hold;
@@ -104,12 +105,9 @@ impl Chord {
         if first.stage == Stage::Out && !first.seeds.is_empty() {
             return first.begin(Stage::Joining, cx);
         }
-        Holds::of(&self.nodes[0].table.neighbors()).want(cx);
+        Holds::of(&self.neighbors()).want(cx);
         self.nodes[0].enter(cx);
-        for node in self.nodes[1..].iter_mut().filter(|node| node.is_in()) {
-            Holds::of(&node.table.neighbors()).want(cx);
-            node.enter(cx);
-        }
+        self.nodes[1..].iter_mut().filter(|node| node.is_in()).for_each(|node| node.enter(cx));
     }
 
     fn leave(&mut self, cx: &mut Context<'_, Self>) {
@@ -133,8 +131,9 @@ impl Chord {
 
     fn message(&mut self, from: Guid, letter: Letter, back: Back, cx: &mut Context<'_, Self>) {
         let Letter { from: index, to, message } = letter;
+        let from = Name { guid: from, index };
         for node in &mut self.nodes {
-            if node.table.predecessor().is_some_and(|predecessor| predecessor.guid() == from) {
+            if node.table.predecessor().is_some_and(|predecessor| predecessor.name == from) {
                 node.heard = cx.now();
             }
         }
@@ -146,7 +145,7 @@ impl Chord {
             at = present.min_by_key(|&at| place.clockwise(&self.nodes[at].table.mine())).unwrap_or(at);
         }
         if let Some(node) = self.nodes.get_mut(at) {
-            node.message(Name { guid: from, index }, message, back, cx);
+            node.message(from, message, back, cx);
         }
     }
 

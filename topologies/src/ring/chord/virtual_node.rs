@@ -17,6 +17,8 @@ pub(super) struct VirtualNode {
     pub(super) config: Config,
     pub(super) index: u8,
     pub(super) table: Table,
+    /// Of several: whether the table changed in this event.
+    pub(super) edited: bool,
     pub(super) stage: Stage,
     /// Whom the first virtual node joins through.
     pub(super) seeds: Vec<Guid>,
@@ -92,6 +94,7 @@ impl VirtualNode {
             config: *config,
             index,
             table: Table::new(place, index, config.successors, config.fingers),
+            edited: false,
             stage: Stage::Out,
             seeds: Vec::new(),
             tries: 0,
@@ -176,13 +179,18 @@ impl VirtualNode {
     }
 
     /// Changes the table, then the links, and says what changed. Of several virtual nodes the peer holds the links, for
-    /// all of them together.
+    /// all of them together. Most changes change nothing, and what links to hold is worked out for the others only.
     pub(super) fn edit<R>(&mut self, cx: &mut Context<'_, Chord>, change: impl FnOnce(&mut Table) -> R) -> R {
         let predecessor = self.table.predecessor();
-        let before = (self.config.virtual_nodes == 1).then(|| Holds::of(&self.table.neighbors()));
+        let before = self.table.neighbors();
         let result = change(&mut self.table);
-        if let Some(before) = before {
-            before.become_of(&self.table.neighbors(), cx);
+        let after = self.table.neighbors();
+        if before != after {
+            if self.config.virtual_nodes == 1 {
+                Holds::of(&before).become_of(&after, cx);
+            } else {
+                self.edited = true;
+            }
         }
         if predecessor != self.table.predecessor() {
             cx.change(Change::Range);
