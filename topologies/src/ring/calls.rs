@@ -103,4 +103,4 @@ impl<M, A: Copy + PartialEq> Calls<M, A> {
 /// How many questions may wait or be under way: a newcomer's rows, and its neighborhood.
 pub(super) const MAX: usize = 256;
 /// How many of those that can wait are under way at once: half of the sessions a node keeps.
-pub(super) const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 24;

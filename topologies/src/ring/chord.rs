@@ -42,7 +42,6 @@ use polymorph_core::topology::question::{Neighbor, Powers, Query, Route, Target}
 use polymorph_core::{Distance, Guid, Key};
 use serde::{Deserialize, Serialize};
 
-use super::calls::AT_ONCE;
 use super::links::Holds;
 use crate::setting::{Configure, Knob};
 use table::Choice;
@@ -264,9 +263,10 @@ impl Default for Config {
 /// time; with 64 the ring survives the simultaneous loss of half of a million peers.
 const MAX_SUCCESSORS: usize = 64;
 
-/// Of how many a finger may be the nearest: so many are measured at once. The first of them names the others, who are in
-/// its successor list. Beyond 16 little is gained (Dabek et al., NSDI 2004, §4.3).
-const MAX_PROXIMITY: usize = AT_ONCE;
+/// Of how many a finger may be the nearest: so many are measured at once, each of whom may have to be dialed, and that is half
+/// of the sessions a node keeps. The first of them names the others, who are in its successor list. Beyond 16 little is
+/// gained (Dabek et al., NSDI 2004, §4.3).
+const MAX_PROXIMITY: usize = 24;
 /// How many virtual nodes a peer may have: beyond a few times log2 N the load becomes little more even (SIGCOMM 2001,
 /// figure 9), while what is kept and sent to keep it grows with each.
 const MAX_VIRTUAL_NODES: u8 = 100;

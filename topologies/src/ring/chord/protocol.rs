@@ -5,11 +5,10 @@ use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Change, Ticket};
 use polymorph_core::topology::question::Target;
 
-use super::super::calls::AT_ONCE;
 use super::name::{Letter, Name};
 use super::table::{Choice, Peer, Table};
 use super::virtual_node::{Awaited, Back, Question, Stage, VirtualNode};
-use super::{Beat, Chord, Message, Timer};
+use super::{Beat, Chord, MAX_PROXIMITY, Message, Timer};
 
 impl VirtualNode {
     // Coming.
@@ -374,9 +373,8 @@ impl VirtualNode {
 pub(super) const MAX_SEEDS: usize = 16;
 /// In which rounds fingers are looked up by way of others; our choice: each within a quarter of an hour or less.
 const LOOKED_UP: u32 = 4;
-/// How many who could be a finger are measured at the same time: each may have to be dialed, and like all questions that
-/// can wait they take no more than half of the sessions a node keeps.
-pub(super) const MAX_MEASURED: usize = AT_ONCE;
+/// How many who could be a finger are measured at the same time: those of one finger.
+pub(super) const MAX_MEASURED: usize = MAX_PROXIMITY;
 /// How long the first wait for a seed is; our choice, about a dial that fails.
 const RETRY: core::time::Duration = core::time::Duration::from_secs(3);
 /// How often the wait doubles: up to about a minute and a half.
