@@ -112,7 +112,7 @@ impl<T: Topology> Desk<'_, T> {
             }
             let sequence = self.ws.book.sequence(&guid);
             let Some(peer) = self.node.peers.get_mut(&to) else { break };
-            if peer.tell(&guid, sequence)
+            if peer.told.note(&guid, sequence)
                 && let Some(contact) = self.ws.book.to_tell(&guid, self.now)
             {
                 room = room.saturating_sub(contact.wire_len());
@@ -122,7 +122,7 @@ impl<T: Topology> Desk<'_, T> {
         self.ws.guids = guids;
         let (class, charge) = (frame.class(), frame.charge());
         if let Some(peer) = self.node.peers.get_mut(&to) {
-            peer.queued += charge as usize;
+            peer.queued = peer.queued.saturating_add(charge);
             if let Some(account) = peer.overlay_entry(slot).account(class) {
                 account.sent = account.sent.saturating_add(charge);
             }

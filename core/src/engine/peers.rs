@@ -1,6 +1,7 @@
 //! The peers a node knows of: sessions, dials, and who holds which link.
 
 mod table;
+mod told;
 
 use smallvec::SmallVec;
 
@@ -14,11 +15,10 @@ use crate::topology::question::{Hold, Lane};
 use crate::wire::Frame;
 use crate::{Guid, Time};
 pub(super) use table::Peers;
+use told::Told;
 
 /// The lane on which the application itself holds links.
 pub(super) const APPLICATION: u32 = 1 << 31;
-/// How many told contacts a session remembers; a few more than the neighbors of most overlays.
-const TOLD: usize = 128;
 
 /// A peer's number in the table.
 pub(super) type PeerIx = u32;
@@ -212,7 +212,7 @@ pub(super) struct Peer<T: Topology> {
     /// Frames that wait for the session.
     pub(super) waiting: Waiting<T>,
     /// Bytes in the driver's queue of the open wire.
-    pub(super) queued: usize,
+    pub(super) queued: u32,
     pub(super) rtt: Rtt,
     /// The round-trip time topologies were last told of, in microseconds.
     pub(super) told_rtt: u32,
@@ -236,9 +236,8 @@ pub(super) struct Peer<T: Topology> {
     pub(super) owes_offer: bool,
     /// When the last one was made.
     pub(super) offered: Time,
-    /// Fingerprints of contacts it was told, a ring.
-    told: Vec<u32>,
-    told_at: u8,
+    /// The contacts it was told.
+    pub(super) told: Told,
 }
 
 impl<T: Topology> Peer<T> {
@@ -265,8 +264,7 @@ impl<T: Topology> Peer<T> {
             offers: 0,
             owes_offer: false,
             offered: Time::ZERO,
-            told: Vec::new(),
-            told_at: 0,
+            told: Told::default(),
         }
     }
 
@@ -302,7 +300,7 @@ impl<T: Topology> Peer<T> {
 
     /// Bytes that wait for this peer, here or in the driver's queue, with a frame of `charge` more.
     pub(super) fn queue_with(&self, charge: u32) -> usize {
-        self.queued + self.waiting.charge() + charge as usize
+        self.queued as usize + self.waiting.charge() + charge as usize
     }
 
     /// Whether an offer is on the way, in either direction.
@@ -323,32 +321,7 @@ impl<T: Topology> Peer<T> {
 
     fn bytes(&self) -> usize {
         let overlays = if self.overlays.spilled() { self.overlays.capacity() } else { 0 };
-        size_of::<Self>()
-            + overlays * size_of::<PeerOverlay>()
-            + self.told.capacity() * size_of::<u32>()
-            + self.waiting.bytes()
-    }
-
-    /// Notes that the peer is told of this contact of `guid`; `false` if it was before.
-    pub(super) fn tell(&mut self, guid: &Guid, sequence: u64) -> bool {
-        let print = u32::from_le_bytes([guid.0[0], guid.0[1], guid.0[2], guid.0[3]]);
-        // A node that moved, or signed anew, must be told of again.
-        let print = print ^ (sequence as u32).wrapping_mul(0x9e37_79b9);
-        if self.told.contains(&print) {
-            return false;
-        }
-        if self.told.len() < TOLD {
-            self.told.push(print);
-        } else {
-            self.told[usize::from(self.told_at)] = print;
-            self.told_at = (self.told_at + 1) % TOLD as u8;
-        }
-        true
-    }
-
-    pub(super) fn forget_told(&mut self) {
-        self.told = Vec::new();
-        self.told_at = 0;
+        size_of::<Self>() + overlays * size_of::<PeerOverlay>() + self.told.bytes() + self.waiting.bytes()
     }
 }
 

@@ -39,7 +39,7 @@ impl<T: Topology> Turn<'_, T> {
         if peer.queue_with(charge) > 2 * self.node.settings.queue_bytes && !matches!(frame.body, Body::Goodbye(_)) {
             return self.ws.todo.push_back(Todo::Choked { peer: guid });
         }
-        peer.queued += charge as usize;
+        peer.queued = peer.queued.saturating_add(charge);
         let class = frame.class();
         self.ws.out.push(Output::Send { peer: guid, conn: wire.conn, class, frame });
     }

@@ -125,8 +125,6 @@ pub(super) struct State<T: Topology> {
     pub(super) name: OverlayName,
     pub(super) place: Place,
     pub(super) powers: Powers,
-    /// The versions of its messages the topology speaks.
-    pub(super) protocols: Vec<String>,
     /// The lanes this topology has; a peer's claims to others are ignored.
     pub(super) lanes: u32,
     pub(super) standing: Standing,
@@ -166,7 +164,6 @@ impl<T: Topology> Overlay<T> {
             place: Place { overlay: id, me: node.me },
             name,
             powers: topology.powers(),
-            protocols: topology.protocols(),
             lanes: topology.lanes(),
             standing,
             grant: grant.map(Box::new),

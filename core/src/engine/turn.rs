@@ -407,7 +407,7 @@ impl<T: Topology> Turn<'_, T> {
         if !matches!(entry.link, Link::Open(wire) if wire.conn == conn) {
             return;
         }
-        entry.queued = entry.queued.saturating_sub(bytes as usize);
+        entry.queued = entry.queued.saturating_sub(bytes);
         entry.flow.drained(now, bytes);
         if entry.queue_with(0) <= limit / 4 && entry.overlays.iter().any(|o| o.has_refused()) {
             let slots: Vec<Slot> = entry.overlays.iter().filter(|o| o.has_refused()).map(|o| o.slot).collect();

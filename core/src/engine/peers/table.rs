@@ -27,7 +27,6 @@ fn half(guid: &Guid) -> Half {
 /// peers at hand, and knows their names.
 #[derive(Debug)]
 struct Resting {
-    half: Half,
     /// The overlay that has it cached, and on which lanes. It is hardly ever more than one.
     slot: Slot,
     cached: u32,
@@ -46,13 +45,13 @@ struct More {
 
 impl Resting {
     fn of<T: Topology>(peer: &Peer<T>) -> Self {
-        let Peer { guid, rtt, faults, redials, ref overlays, .. } = *peer;
+        let Peer { rtt, faults, redials, ref overlays, .. } = *peer;
         let mut cached = overlays.iter().map(|o| (o.slot, o.cached));
         let (slot, lanes) = cached.next().unwrap_or_default();
         let cached: Box<[_]> = cached.collect();
         let more = rtt.micros().is_some() || faults > 0 || redials > 0 || !cached.is_empty();
         let more = more.then(|| Box::new(More { rtt, faults, redials, cached }));
-        Self { half: half(&guid), slot, cached: lanes, more }
+        Self { slot, cached: lanes, more }
     }
 
     fn wake<T: Topology>(self, guid: Guid) -> Peer<T> {
@@ -81,7 +80,13 @@ impl Resting {
 
 /// A place in the table.
 #[derive(Debug)]
-enum Entry<T: Topology> {
+struct Entry<T: Topology> {
+    half: Half,
+    stage: Stage<T>,
+}
+
+#[derive(Debug)]
+enum Stage<T: Topology> {
     Free,
     Resting(Resting),
     Awake(Box<Peer<T>>),
@@ -89,35 +94,23 @@ enum Entry<T: Topology> {
 
 impl<T: Topology> Entry<T> {
     fn is(&self, guid: &Guid) -> bool {
-        match self {
-            Self::Free => false,
-            Self::Resting(resting) => resting.half == half(guid),
-            Self::Awake(peer) => peer.guid == *guid,
-        }
-    }
-
-    fn half(&self) -> Half {
-        match self {
-            Self::Free => Half::default(),
-            Self::Resting(resting) => resting.half,
-            Self::Awake(peer) => half(&peer.guid),
-        }
+        self.half == half(guid) && self.awake().is_none_or(|peer| peer.guid == *guid)
     }
 
     fn awake(&self) -> Option<&Peer<T>> {
-        if let Self::Awake(peer) = self { Some(peer) } else { None }
+        if let Stage::Awake(peer) = &self.stage { Some(peer) } else { None }
     }
 
     fn awake_mut(&mut self) -> Option<&mut Peer<T>> {
-        if let Self::Awake(peer) = self { Some(peer) } else { None }
+        if let Stage::Awake(peer) = &mut self.stage { Some(peer) } else { None }
     }
 
     /// The peer, with all that belongs to a session.
     fn wake(&mut self, guid: &Guid) -> Option<&mut Peer<T>> {
-        if let Self::Resting(_) = self
-            && let Self::Resting(resting) = core::mem::replace(self, Self::Free)
+        if let Stage::Resting(_) = self.stage
+            && let Stage::Resting(resting) = core::mem::replace(&mut self.stage, Stage::Free)
         {
-            *self = Self::Awake(Box::new(resting.wake(*guid)));
+            self.stage = Stage::Awake(Box::new(resting.wake(*guid)));
         }
         self.awake_mut()
     }
@@ -181,20 +174,20 @@ impl<T: Topology> Peers<T> {
 
     /// What was measured of a peer, awake or not.
     pub(in crate::engine) fn rtt(&self, guid: &Guid) -> Option<&Rtt> {
-        match &self.table[self.find(guid)? as usize] {
-            Entry::Free => None,
-            Entry::Resting(resting) => resting.more.as_ref().map(|more| &more.rtt),
-            Entry::Awake(peer) => Some(&peer.rtt),
+        match &self.table[self.find(guid)? as usize].stage {
+            Stage::Free => None,
+            Stage::Resting(resting) => resting.more.as_ref().map(|more| &more.rtt),
+            Stage::Awake(peer) => Some(&peer.rtt),
         }
     }
 
     /// As [`rtt`](Self::rtt).
     pub(in crate::engine) fn rtt_mut(&mut self, guid: &Guid) -> Option<&mut Rtt> {
         let at = self.find(guid)?;
-        match &mut self.table[at as usize] {
-            Entry::Free => None,
-            Entry::Resting(resting) => resting.more.as_mut().map(|more| &mut more.rtt),
-            Entry::Awake(peer) => Some(&mut peer.rtt),
+        match &mut self.table[at as usize].stage {
+            Stage::Free => None,
+            Stage::Resting(resting) => resting.more.as_mut().map(|more| &mut more.rtt),
+            Stage::Awake(peer) => Some(&mut peer.rtt),
         }
     }
 
@@ -211,25 +204,25 @@ impl<T: Topology> Peers<T> {
                 // An eighth more, not twice as much: nodes with dozens of peers are many in a simulator.
                 self.table.reserve_exact(self.table.len() / 8 + 4);
             }
-            self.table.push(Entry::Free);
+            self.table.push(Entry { half: Half::default(), stage: Stage::Free });
             (self.table.len() - 1) as PeerIx
         });
-        self.table[at as usize] = Entry::Awake(Box::new(Peer::new(guid)));
+        self.table[at as usize] = Entry { half: half(&guid), stage: Stage::Awake(Box::new(Peer::new(guid))) };
         let (hash, table) = (self.hash, &self.table);
-        self.index.insert_unique(hash.hash_one(half(&guid)), at, |&at| hash.hash_one(table[at as usize].half()));
+        self.index.insert_unique(hash.hash_one(half(&guid)), at, |&at| hash.hash_one(table[at as usize].half));
         self.table[at as usize].awake_mut()
     }
 
     /// Lets a peer rest that has no session and needs none, and forgets one nobody has to do with.
     pub(in crate::engine) fn tidy(&mut self, guid: &Guid) {
         let Some(at) = self.find(guid) else { return };
-        let Entry::Awake(peer) = &mut self.table[at as usize] else { return };
+        let Some(peer) = self.table[at as usize].awake_mut() else { return };
         peer.overlays.retain(|o| !o.unused());
         let idle = matches!(peer.link, Link::None) && peer.standby.is_none() && peer.waiting.is_empty();
         if idle && peer.overlays.is_empty() {
             self.remove(at);
         } else if idle && peer.rests() {
-            self.table[at as usize] = Entry::Resting(Resting::of(peer));
+            self.table[at as usize].stage = Stage::Resting(Resting::of(peer));
         }
     }
 
@@ -250,7 +243,7 @@ impl<T: Topology> Peers<T> {
     /// An overlay is gone: nobody who rests is at hand for it any longer.
     pub(in crate::engine) fn forget(&mut self, slot: Slot) {
         for at in 0..self.table.len() {
-            if let Entry::Resting(resting) = &mut self.table[at]
+            if let Stage::Resting(resting) = &mut self.table[at].stage
                 && !resting.forget(slot)
             {
                 self.remove(at as PeerIx);
@@ -259,10 +252,10 @@ impl<T: Topology> Peers<T> {
     }
 
     fn remove(&mut self, at: PeerIx) {
-        let hash = self.hash.hash_one(self.table[at as usize].half());
+        let hash = self.hash.hash_one(self.table[at as usize].half);
         let found = self.index.find_entry(hash, |&entry| entry == at);
         found.map(hashbrown::hash_table::OccupiedEntry::remove).ok();
-        self.table[at as usize] = Entry::Free;
+        self.table[at as usize].stage = Stage::Free;
         self.free.push(at);
         self.recent.set(None);
     }

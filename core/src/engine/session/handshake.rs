@@ -83,7 +83,7 @@ impl<T: Topology> Turn<'_, T> {
             standing: state.standing,
             lanes,
             credit: desk.node.settings.credit_bytes,
-            protocols: state.protocols.clone(),
+            protocols: topology.protocols(),
             membership,
         })
     }
@@ -179,7 +179,7 @@ impl<T: Topology> Turn<'_, T> {
         }
         let dialed = self.node.peers.get(&guid).map(|p| p.link);
         let Some((topology, mut desk)) = self.open(slot) else { return false };
-        let Some(protocol) = common(&desk.state.protocols, &theirs.protocols, dialed) else { return false };
+        let Some(protocol) = common(&topology.protocols(), &theirs.protocols, dialed) else { return false };
         let (mut standing, mut until) = (theirs.standing, Time::MAX);
         let lanes = desk.state.lanes | APPLICATION;
         let authority = matches!(desk.state.name.admission(), crate::Admission::Authority(_));

@@ -139,7 +139,7 @@ impl<T: Topology> Turn<'_, T> {
         peer.overlays.iter_mut().for_each(PeerOverlay::reset);
         peer.queued = 0;
         (peer.offer, peer.accepted, peer.offers, peer.owes_offer) = (None, None, 0, false);
-        peer.forget_told();
+        peer.told = Default::default();
         self.node.peers.open -= usize::from(was_open);
     }
 
