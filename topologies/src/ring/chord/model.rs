@@ -63,7 +63,7 @@ impl Model for Chord {
     }
 
     fn entries(&self) -> usize {
-        let entries = |node: &VirtualNode| node.table.neighbors().len() + node.seeds.len() + node.awaited.len();
+        let entries = |node: &VirtualNode| node.table.len() + node.seeds.len() + node.awaited.len();
         self.nodes.iter().map(entries).sum()
     }
 
@@ -95,14 +95,15 @@ impl VirtualNode {
         if others > 0 {
             self.table.set_predecessor(Some(peer(index + others)));
         }
+        let place = |name: Name| all.successor(&all.overlay.position(name.guid, 0));
+        let proximity = all.proximity.as_ref().filter(|_| self.config.choice() == Choice::Near);
+        let near = proximity.map(|proximity| (proximity, place(self.name())));
         let mut from = 0;
         while let Some(exponent) = self.table.exponent_from(from) {
             let start = ring.successor(&mine.plus_power(exponent));
             let first = peer(start);
             from = self.table.set_finger(exponent, first, Choice::First);
-            if let Some(proximity) = all.proximity.as_ref().filter(|_| self.config.proximity > 1) {
-                let place = |name: Name| all.successor(&all.overlay.position(name.guid, 0));
-                let me = place(self.name());
+            if let Some((proximity, me)) = near {
                 let those = (start..start + self.config.proximity.min(others)).map(peer);
                 let those = those.filter(|peer| peer.at.bits() == first.at.bits());
                 let nearest = those.min_by_key(|peer| proximity.round_trip(me, place(peer.name)));
@@ -129,8 +130,7 @@ impl<'a> Ring<'a> {
             return Some(Self::Peers(all));
         }
         let several = all.plan(|all| {
-            let indices = || 0..places;
-            let names = all.guids.iter().flat_map(|&guid| indices().map(move |index| Name { guid, index }));
+            let names = all.guids.iter().flat_map(|&guid| (0..places).map(move |index| Name { guid, index }));
             let mut ring: Vec<_> =
                 names.map(|name| (all.overlay.position(name.guid, name.index.into()), name)).collect();
             ring.sort_unstable();

@@ -119,8 +119,11 @@ impl VirtualNode {
         Letter { from: self.index, to, message }.seal(self.config.virtual_nodes)
     }
 
+    /// Beyond a bound letters get lost, and those who wrote them write again.
     fn keep_inside(&mut self, to: u8, message: Message<Name>, kind: Kind) {
-        self.inside.push((Letter { from: self.index, to, message }, kind));
+        if self.inside.len() < MAX_INSIDE {
+            self.inside.push((Letter { from: self.index, to, message }, kind));
+        }
     }
 
     /// Says something. Whoever cannot be told now finds out by itself.
@@ -198,3 +201,7 @@ impl VirtualNode {
         result
     }
 }
+
+/// How many letters inside a peer a virtual node writes before they are taken round: it answers a question of each of a
+/// hundred others, and asks for itself of each kind and of those whom it measures.
+const MAX_INSIDE: usize = 128;
