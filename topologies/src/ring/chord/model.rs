@@ -38,7 +38,7 @@ impl Model for Chord {
             hops: Some(2 * bits as usize + 1),
             closer: true,
             degree: Some(2 * each),
-            // The tables, the seeds, one answer awaited of each of five kinds, and those who are measured.
+            // The tables, the seeds, one open question of each of five kinds, and those who are measured.
             entries: Some(each * (1 + config.successors + config.fingers as usize + 5 + measured) + MAX_SEEDS),
             // The successor answers and is told; each finger, as many as there are powers of two between two peers, is
             // a lookup of half as many hops there and back, some over wires that must be made.
@@ -63,7 +63,7 @@ impl Model for Chord {
     }
 
     fn entries(&self) -> usize {
-        let entries = |node: &VirtualNode| node.table.len() + node.seeds.len() + node.awaited.len();
+        let entries = |node: &VirtualNode| node.table.len() + node.seeds.len() + node.open.len();
         self.nodes.iter().map(entries).sum()
     }
 

@@ -17,7 +17,7 @@ use super::super::links::Holds;
 use super::name::{Letter, Name};
 use super::protocol::MAX_SEEDS;
 use super::table::Table;
-use super::virtual_node::{Awaited, Back, Kind, Stage, VirtualNode};
+use super::virtual_node::{Back, Kind, Purpose, Stage, VirtualNode};
 use super::{Beat, Chord, Message, Timer};
 
 /// Where one virtual node stands, and whom it has beside it, each with the index of its virtual node: for whoever
@@ -87,7 +87,7 @@ impl Chord {
             Event::Found { ticket, owner, peers } => {
                 if let Some(at) = self.waiting(ticket) {
                     let others = peers.into_iter().filter(|peer| owner.is_some_and(|owner| owner != *peer));
-                    let name = |peer| self.owner_of(self.nodes[at].awaits(ticket)?, at, peer);
+                    let name = |peer| self.owner_of(self.nodes[at].purpose_of(ticket)?, at, peer);
                     let set: Vec<Name> = owner.into_iter().chain(others).filter_map(name).collect();
                     self.nodes[at].found(ticket, &set, cx);
                 }
@@ -169,14 +169,14 @@ impl Chord {
 
     /// Who waits for that answer.
     fn waiting(&self, ticket: Ticket) -> Option<usize> {
-        self.nodes.iter().position(|node| node.awaits(ticket).is_some())
+        self.nodes.iter().position(|node| node.purpose_of(ticket).is_some())
     }
 
     /// Which of the owner's virtual nodes owns what was looked up: the first at or after it.
-    fn owner_of(&self, awaited: Awaited, asker: usize, owner: Guid) -> Option<Name> {
+    fn owner_of(&self, purpose: Purpose, asker: usize, owner: Guid) -> Option<Name> {
         let (place, mine) = (self.place(), self.nodes[asker].table.mine());
-        let (key, entry) = match awaited {
-            Awaited::Finger(exponent) => (mine.plus_power(exponent), false),
+        let (key, entry) = match purpose {
+            Purpose::Finger(exponent) => (mine.plus_power(exponent), false),
             _ => (mine, true),
         };
         let may = |index: &u8| {

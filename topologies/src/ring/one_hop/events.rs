@@ -10,7 +10,7 @@ use polymorph_core::{Guid, Time};
 
 use super::super::prefix::Peer;
 use super::members::{HEADS, PAGE, half};
-use super::{Awaited, Events, Message, OneHop, Stage, Timer};
+use super::{Events, Message, OneHop, Purpose, Stage, Timer};
 
 /// What was heard in this interval, with the numbers that say whom it is told on to.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ impl OneHop {
         let seed = self.seeds[self.tries as usize % self.seeds.len()];
         self.tries += 1;
         self.calls.clear();
-        self.calls.ask(seed, Message::Ask(self.mine), Awaited::Place, cx);
+        self.calls.ask(seed, Message::Ask(self.mine), Purpose::Place, cx);
         let wait = cx.jitter(RETRY * 2u32.pow(self.tries.min(MAX_DOUBLINGS)), 0.3);
         cx.set(Timer::Join, wait);
     }
@@ -115,7 +115,7 @@ impl OneHop {
             self.members.insert(peer);
         }
         let source = self.members.after(self.mine).filter(|_| !wrapped && peers.len() + 1 >= PAGE);
-        if source.is_none_or(|source| !self.calls.ask(source.guid, Message::Ask(last), Awaited::Page, cx)) {
+        if source.is_none_or(|source| !self.calls.ask(source.guid, Message::Ask(last), Purpose::Page, cx)) {
             for beside in [self.members.after(self.mine), self.members.before(self.mine)].into_iter().flatten() {
                 cx.want(beside.guid, Hold::Required);
             }
@@ -349,7 +349,7 @@ impl OneHop {
     /// Somebody may be gone: it is asked.
     pub(super) fn suspect(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
         if self.stage == Stage::In && self.members.get(self.peer(peer).at).is_some() {
-            self.calls.ask(peer, Message::Ping, Awaited::Suspect(peer), cx);
+            self.calls.ask(peer, Message::Ping, Purpose::Suspect(peer), cx);
         }
     }
 
@@ -359,7 +359,7 @@ impl OneHop {
         if self.differs >= PATIENCE {
             self.differs = 0;
             let at = rand_core::Rng::next_u64(cx.rng());
-            self.calls.ask(from, Message::Check(at), Awaited::Compare(at), cx);
+            self.calls.ask(from, Message::Check(at), Purpose::Compare(at), cx);
         }
     }
 
@@ -372,44 +372,44 @@ impl OneHop {
         let mine: Vec<Peer> = near.take_while(|peer| half(peer.at).wrapping_sub(half(at)) <= span).collect();
         let unknown_there = mine.iter().filter(|peer| !theirs.contains(&half(peer.at)) && peer.at != self.mine);
         for peer in unknown_there.take(MAX_DOUBTS).map(|peer| peer.guid).collect::<Vec<_>>() {
-            self.calls.ask_in_turn(peer, Message::Ping, Awaited::Suspect(peer), cx);
+            self.calls.ask_in_turn(peer, Message::Ping, Purpose::Suspect(peer), cx);
         }
         let unknown_here = theirs.iter().filter(|head| !mine.iter().any(|peer| half(peer.at) == **head));
         let unknown_here: Vec<u32> = unknown_here.take(MAX_DOUBTS).copied().collect();
         if !unknown_here.is_empty() {
-            self.calls.ask(from, Message::Who(unknown_here), Awaited::Who, cx);
+            self.calls.ask(from, Message::Who(unknown_here), Purpose::Who, cx);
         }
     }
 
     // Answers.
 
-    pub(super) fn answered(&mut self, awaited: Awaited, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
-        match (awaited, message) {
-            (_, Message::Absent) => self.unanswered(awaited, from, cx),
-            (Awaited::Place, Message::Page(peers)) => {
+    pub(super) fn answered(&mut self, purpose: Purpose, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
+        match (purpose, message) {
+            (_, Message::Absent) => self.unanswered(purpose, from, cx),
+            (Purpose::Place, Message::Page(peers)) => {
                 // Of the seed and those it names, whoever stands first after this node's place.
                 let me = cx.me();
                 let named = peers.iter().take(PAGE).chain([&from]).filter(|peer| **peer != me);
                 let next = named.min_by_key(|peer| self.peer(**peer).at.wrapping_sub(self.mine));
                 if let Some(&next) = next {
-                    self.calls.ask(next, Message::Enter, Awaited::Enter, cx);
+                    self.calls.ask(next, Message::Enter, Purpose::Enter, cx);
                 }
             }
-            (Awaited::Enter | Awaited::Page, Message::Page(peers)) => {
+            (Purpose::Enter | Purpose::Page, Message::Page(peers)) => {
                 let source = self.peer(from);
                 self.members.insert(source);
                 // Whoever is in already was alone, and is no longer.
-                if self.stage == Stage::Joining || awaited == Awaited::Enter {
+                if self.stage == Stage::Joining || purpose == Purpose::Enter {
                     self.page(from, &peers, cx);
                 }
             }
-            (Awaited::Compare(at), Message::Heads(heads)) => self.compared(from, at, &heads, cx),
-            (Awaited::Who, Message::Page(peers)) => {
+            (Purpose::Compare(at), Message::Heads(heads)) => self.compared(from, at, &heads, cx),
+            (Purpose::Who, Message::Page(peers)) => {
                 for peer in peers.into_iter().take(MAX_DOUBTS) {
-                    self.calls.ask_in_turn(peer, Message::Ping, Awaited::Suspect(peer), cx);
+                    self.calls.ask_in_turn(peer, Message::Ping, Purpose::Suspect(peer), cx);
                 }
             }
-            (Awaited::Suspect(_), Message::Pong) => {
+            (Purpose::Suspect(_), Message::Pong) => {
                 // An event was lost; those close by probably did not hear it either.
                 let peer = self.peer(from);
                 if self.add(peer, cx) {
@@ -421,20 +421,20 @@ impl OneHop {
     }
 
     /// No answer, or one that is none. Events that did not arrive go to the next peer after.
-    pub(super) fn unanswered(&mut self, awaited: Awaited, peer: Guid, cx: &mut Context<'_, Self>) {
-        match awaited {
-            Awaited::Place | Awaited::Enter if (self.tries as usize) < self.seeds.len() => self.try_seed(cx),
-            Awaited::Page => {
+    pub(super) fn unanswered(&mut self, purpose: Purpose, peer: Guid, cx: &mut Context<'_, Self>) {
+        match purpose {
+            Purpose::Place | Purpose::Enter if (self.tries as usize) < self.seeds.len() => self.try_seed(cx),
+            Purpose::Page => {
                 // The rest is read from whoever stands after.
                 let gone = self.peer(peer).at;
                 self.members.remove(gone);
                 let last = self.members.before(self.mine).map_or(self.mine, |last| last.at);
                 if let Some(next) = self.members.after(self.mine) {
-                    self.calls.ask(next.guid, Message::Ask(last), Awaited::Page, cx);
+                    self.calls.ask(next.guid, Message::Ask(last), Purpose::Page, cx);
                 }
             }
-            Awaited::Suspect(_) => self.went(self.peer(peer).at, cx),
-            Awaited::Place | Awaited::Enter | Awaited::Compare(_) | Awaited::Who => {}
+            Purpose::Suspect(_) => self.went(self.peer(peer).at, cx),
+            Purpose::Place | Purpose::Enter | Purpose::Compare(_) | Purpose::Who => {}
         }
     }
 }
