@@ -165,8 +165,8 @@ impl Topology for Chord {
         self.happened(event, cx);
         if self.nodes.len() > 1 {
             self.keep_together(cx);
-            let edited = |node: &mut VirtualNode| core::mem::take(&mut node.edited);
-            if self.nodes.iter_mut().fold(false, |any, node| edited(node) || any) {
+            if self.nodes.iter().any(|node| node.edited) {
+                self.nodes.iter_mut().for_each(|node| node.edited = false);
                 self.held = self.held.become_of(&self.neighbors(), cx);
             }
         }
