@@ -300,6 +300,27 @@ fn wires_that_break_now_and_then_hurt_nobody() {
 }
 
 #[test]
+fn a_quiet_ring_says_about_as_much_as_it_claims() {
+    for (peers, proximity, virtual_nodes) in [(300, 0, 1), (1500, 0, 1), (300, 8, 1), (300, 0, 4)] {
+        let config = Config { proximity, virtual_nodes, ..Config::default() };
+        let (mut world, _) = settled::<Chord>(17, &config, peers);
+        // Eight rounds of fingers, of which two look up, after a first one.
+        world.run_for(config.fix_fingers);
+        let before = *world.traffic();
+        world.run_for(8 * config.fix_fingers);
+        let traffic = world.traffic().since(&before);
+        let frames: u64 = traffic.kinds().map(|(_, frames, _)| frames).sum();
+        let per_minute = frames as f64 / peers as f64 / 16.0;
+        let claimed = Chord::claims(&config, peers).idle.expect("it claims");
+        println!(
+            "{peers} peers, {proximity} near, {virtual_nodes} each: {per_minute:.1} frames a minute, {claimed:.1} claimed"
+        );
+        println!("{:?}", traffic.kinds().filter(|(_, frames, _)| *frames > 0).collect::<Vec<_>>());
+        assert!(per_minute < claimed && claimed < 2.0 * per_minute);
+    }
+}
+
+#[test]
 fn the_same_seed_goes_the_same_way() {
     assert_goes_the_same_way(|| world::<Chord>(9), &Config::default());
 }

@@ -373,7 +373,7 @@ impl VirtualNode {
 pub(super) const MAX_SEEDS: usize = 16;
 /// One round in so many looks the fingers up by way of others. Our choice: with a round every two minutes nobody stays a
 /// finger on its own word for more than ten.
-const LOOKED_UP: u32 = 4;
+pub(super) const LOOKED_UP: u32 = 4;
 /// How many who could be a finger are measured at the same time: those of one finger.
 pub(super) const MAX_MEASURED: usize = MAX_PROXIMITY;
 /// How long the first wait for a seed is; our choice, about a dial that fails.
