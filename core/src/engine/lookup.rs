@@ -25,13 +25,14 @@ use crate::{Distance, Guid, Key};
 const TRY: Duration = Duration::from_secs(5);
 /// How long a lookup may take in all. Peers that a liar made up cost a dial each, one after the other.
 const WITHIN: Duration = Duration::from_secs(60);
-/// How many candidates an iterative lookup remembers: eight paths hear of a hundred each.
-const MAX_CANDIDATES: usize = 1024;
+/// How many candidates an iterative lookup remembers: eight paths hear of sixty-four each, which is all that one answer
+/// names.
+const MAX_CANDIDATES: usize = 512;
 /// How many disjoint paths there can be; S/Kademlia finds no use in more than eight.
 const MAX_PATHS: usize = 8;
 /// How many questions an iterative lookup may ask in all: each of eight paths settles twenty, and on the way may be lied
-/// to by as many again and more.
-const MAX_QUESTIONS: u32 = 512;
+/// to by half as many again.
+const MAX_QUESTIONS: u32 = 256;
 
 /// Who wants to know.
 #[derive(Clone, Debug)]
@@ -138,7 +139,8 @@ impl<T: Topology> Lookup<T> {
 }
 
 impl<T: Topology> Desk<'_, T> {
-    /// Begins a lookup. `via` is asked first by a node that has not joined.
+    /// Begins a lookup. `via` is asked first, by a node that has not joined or wants that peer's word; whom this node
+    /// knows itself comes after, except where the nearest are asked first anyway.
     pub(super) fn begin_lookup(
         &mut self,
         topology: &mut T,
@@ -290,29 +292,37 @@ impl<T: Topology> Desk<'_, T> {
         let (to, lane, via) = (lookup.to.clone(), lookup.lane, lookup.via);
         let n = lookup.breadth.max(lookup.n).max(self.state.settings.alpha).max(lookup.ended.len());
         let me = self.node.me;
-        if let Some(via) = via {
+        let wide = topology.breadth() > 1;
+        if let Some(via) = via.filter(|_| wide) {
+            // The nearest are asked first, so nobody could stand behind it: the way begins there alone.
             self.add_candidates(topology, id, None, vec![via], &Bytes::new());
         } else if self.state.is_client() {
-            let gateways = self.gateways();
+            let mut gateways = self.gateways();
+            gateways.retain(|gateway| Some(*gateway) != via);
             self.add_candidates(topology, id, None, gateways, &Bytes::new());
         } else {
             let query = Query { to: &to, n, without: &[], state: &[], from: None, lane };
             let route = self.ask_route(topology, &query);
-            let (peers, state, verdict) = (route.peers.clone(), route.state.clone(), route.verdict);
+            let (mut peers, state, verdict) = (route.peers.clone(), route.state.clone(), route.verdict);
             self.keep_route(route);
-            if matches!(verdict, Verdict::Deliver { .. }) && topology.breadth() <= 1 {
+            peers.retain(|peer| Some(*peer) != via);
+            if matches!(verdict, Verdict::Deliver { .. }) && !wide && via.is_none() {
                 let mut all = vec![me];
                 all.extend(peers);
                 return self.found(id, all, 0);
             }
             self.add_candidates(topology, id, None, peers, &state);
-            if verdict != Verdict::Unreachable && topology.breadth() > 1 {
+            if verdict != Verdict::Unreachable && wide {
                 self.add_candidates(topology, id, None, vec![me], &Bytes::new());
                 let mine = |c: &&mut Candidate| c.peer == me;
                 if let Some(c) = self.state.lookups.get_mut(&id).and_then(|l| l.candidates.iter_mut().find(mine)) {
                     c.progress = Progress::Answered;
                 }
             }
+        }
+        if let Some(via) = via.filter(|_| !wide) {
+            // Before those this node would ask by itself, as on a recursive way.
+            self.add_candidates(topology, id, None, vec![via], &Bytes::new());
         }
         self.go_on(id);
     }

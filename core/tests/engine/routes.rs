@@ -313,6 +313,21 @@ fn a_lookup_arrives_although_a_peer_on_the_first_path_drops_everything() {
 }
 
 #[test]
+fn a_lookup_by_way_of_a_dead_peer_goes_on_over_those_the_asker_knows() {
+    for mode in [Recursive, Semi, Iterative] {
+        let mut net = two_ways(mode, 1);
+        let dead = net.guid(1);
+        net.act(0, move |cx| {
+            let _ = cx.lookup_via(dead, Target::Key(KEY), 1);
+        });
+        net.run_secs(30);
+        let found = |seen: Seen| if let Seen::Found { owner, .. } = seen { Some(owner) } else { None };
+        let owners: Vec<_> = net.nodes[0].strings[0].seen().into_iter().filter_map(found).collect();
+        assert_eq!(owners, [Some(net.guid(4))], "{mode:?}");
+    }
+}
+
+#[test]
 fn disjoint_paths_arrive_without_waiting_for_the_dropping_peer() {
     for mode in [Recursive, Semi] {
         let mut net = two_ways(mode, 2);

@@ -90,9 +90,8 @@ fn chord_rows(largest: usize) {
 fn chord_bounds() {
     let config = chord::Config { successors: 64, ..chord::Config::default() };
     for (epsilon, expected) in BOUNDS {
-        let placed = Ring::<chord::Chord>::new(&config, 10_000, SEED).bounded(&config, 1_000_000, epsilon);
-        row(&format!("chord, 10000 peers, {epsilon} above the mean: asked for room"), expected, placed.asked);
-        row(&format!("chord, 10000 peers, {epsilon} above: most values"), placed.bound as f64, placed.most as f64);
+        let asked = Ring::<chord::Chord>::new(&config, 10_000, SEED).bounded(&config, 1_000_000, epsilon);
+        row(&format!("chord, 10000 peers, {epsilon} above the mean: asked for room"), expected, asked);
     }
 }
 

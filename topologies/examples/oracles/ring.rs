@@ -37,17 +37,6 @@ pub(crate) struct Walks {
     straight: f64,
 }
 
-/// How keys were placed under a bound.
-#[derive(Debug)]
-pub(crate) struct Bounded {
-    /// How many peers were asked for one key.
-    pub(crate) asked: f64,
-    /// The most that one peer holds, and the bound.
-    pub(crate) most: usize,
-    /// See `most`.
-    pub(crate) bound: usize,
-}
-
 /// How many peers are named at once to those who look for room.
 const SET: usize = 64;
 
@@ -223,9 +212,9 @@ impl<T: Model> Ring<T> {
     }
 
     /// Places so many keys, each at the first peer from its owner on that holds less than `(1 + epsilon)` of the mean: how
-    /// many peers were asked for a key, and the most that one holds. Who comes next is what the owner names as the rest of the
-    /// replica set, and then what the last of these names.
-    pub(crate) fn bounded(&mut self, config: &T::Config, keys: usize, epsilon: f64) -> Bounded {
+    /// many peers were asked for a key. Who comes next is what the owner names as the rest of the replica set, and then what
+    /// the last of these names.
+    pub(crate) fn bounded(&mut self, config: &T::Config, keys: usize, epsilon: f64) -> f64 {
         let bound = ((1.0 + epsilon) * keys as f64 / self.nodes.len() as f64).ceil() as usize;
         let (mut held, mut asked) = (vec![0; self.nodes.len()], 0_usize);
         for _ in 0..keys {
@@ -245,8 +234,7 @@ impl<T: Model> Ring<T> {
             }
             held[at] += 1;
         }
-        let most = held.into_iter().max().unwrap_or_default();
-        Bounded { asked: asked as f64 / keys as f64, most, bound }
+        asked as f64 / keys as f64
     }
 
     /// One iterative lookup: `alpha` of the nearest who were not asked in each round, until the `k` nearest answered.

@@ -172,8 +172,8 @@ pub struct HyParView {
     seeds: Vec<Guid>,
     /// Who came in last with a `Join`.
     last_in: Option<Guid>,
-    /// Questions on the way; at most [`MAX_ASKED`].
-    asked: Vec<(Ticket, Guid, Purpose)>,
+    /// Questions on the way; at most [`MAX_OPEN`].
+    open: Vec<(Ticket, Guid, Purpose)>,
     /// Who refused in this cycle, and is not asked again before the next.
     refused: Vec<Guid>,
     /// Who was refused here last, and whether the neighbors were tested for its sake in this cycle.
@@ -250,7 +250,7 @@ impl HyParView {
             passive: Vec::new(),
             seeds: Vec::new(),
             last_in: None,
-            asked: Vec::new(),
+            open: Vec::new(),
             refused: Vec::new(),
             turned_away: None,
             tested: false,
@@ -296,12 +296,12 @@ impl HyParView {
         // An urgent question costs the asked peer a neighbor: one at a time.
         let size = if priority == Priority::High { self.active.len() + 1 } else { self.config.active };
         while self.active.len() + self.prospects() < size.min(self.config.active) {
-            let open: Vec<Guid> = self.passive.iter().copied().filter(|peer| self.may_ask(peer)).collect();
-            if open.is_empty() || priority == Priority::Low && self.refused.len() >= MAX_REFUSALS {
+            let free: Vec<Guid> = self.passive.iter().copied().filter(|peer| self.may_ask(peer)).collect();
+            if free.is_empty() || priority == Priority::Low && self.refused.len() >= MAX_REFUSALS {
                 break;
             }
-            let seeks = self.turned_away.take().filter(|peer| open.contains(peer));
-            let peer = seeks.unwrap_or_else(|| open[cx.pick(open.len())]);
+            let seeks = self.turned_away.take().filter(|peer| free.contains(peer));
+            let peer = seeks.unwrap_or_else(|| free[cx.pick(free.len())]);
             self.ask(peer, Message::Neighbor { priority }, Purpose::Fill, cx);
         }
         if self.active.is_empty() && self.prospects() == 0 && !self.seeds.is_empty() {
@@ -322,16 +322,16 @@ impl HyParView {
 
     /// How many neighbors may come of the questions on the way.
     fn prospects(&self) -> usize {
-        self.asked.iter().filter(|(.., purpose)| *purpose != Purpose::Test).count()
+        self.open.iter().filter(|(.., purpose)| *purpose != Purpose::Test).count()
     }
 
     fn is_asked(&self, peer: &Guid) -> bool {
-        self.asked.iter().any(|(_, asked, _)| asked == peer)
+        self.open.iter().any(|(_, asked, _)| asked == peer)
     }
 
     fn ask(&mut self, peer: Guid, question: Message, purpose: Purpose, cx: &mut Context<'_, Self>) {
         let ticket = cx.call(peer, question);
-        self.asked.push((ticket, peer, purpose));
+        self.open.push((ticket, peer, purpose));
     }
 
     fn asked_by(&mut self, from: Guid, call: CallId, question: &Message, cx: &mut Context<'_, Self>) {
@@ -419,8 +419,8 @@ impl HyParView {
     }
 
     fn close(&mut self, ticket: Ticket) -> Option<Purpose> {
-        let at = self.asked.iter().position(|(asked, ..)| *asked == ticket)?;
-        Some(self.asked.swap_remove(at).2)
+        let at = self.open.iter().position(|(open, ..)| *open == ticket)?;
+        Some(self.open.swap_remove(at).2)
     }
 
     fn told(&mut self, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
@@ -459,7 +459,7 @@ impl HyParView {
                 }
                 let _ = cx.send(onward, Message::ForwardJoin { newcomer, ttl: ttl - 1 });
             }
-            None if self.is_asked(&newcomer) || self.asked.len() >= MAX_ASKED => {}
+            None if self.is_asked(&newcomer) || self.open.len() >= MAX_OPEN => {}
             None => self.ask(newcomer, Message::Neighbor { priority: Priority::High }, Purpose::Adopt, cx),
         }
     }
@@ -544,7 +544,7 @@ impl Model for HyParView {
             symmetry: true,
             degree: Some(config.active),
             // The views, and lists that are no longer than a shuffle or a cycle's questions.
-            entries: Some(config.active + config.passive + MAX_SEEDS + MAX_ASKED + MAX_PEERS + MAX_REFUSALS),
+            entries: Some(config.active + config.passive + MAX_SEEDS + MAX_OPEN + MAX_PEERS + MAX_REFUSALS),
             // A shuffle walks, is answered, and the wire for the answer is made and closed again; who has too few
             // neighbors asks others in vain, over wires of their own.
             idle: Some(60.0 / config.cycle.as_secs_f64() * (f64::from(config.arwl) + 2.0 * 8.0)),
@@ -560,7 +560,7 @@ impl Model for HyParView {
     }
 
     fn entries(&self) -> usize {
-        let lists = self.seeds.len() + self.asked.len() + self.refused.len() + self.offered.len();
+        let lists = self.seeds.len() + self.open.len() + self.refused.len() + self.offered.len();
         self.active.len() + self.passive.len() + lists
     }
 
@@ -584,7 +584,7 @@ const MAX_WALK: u8 = 32;
 /// How many peers one list may carry: far above k_a + k_p + 1 of any sensible setting.
 const MAX_PEERS: usize = 64;
 /// How many questions may wait at once: a burst of newcomers led here waits for its walks instead.
-const MAX_ASKED: usize = 16;
+const MAX_OPEN: usize = 16;
 /// How many refusals in one cycle are enough: those who have room are found by the next cycles' lists too.
 const MAX_REFUSALS: usize = 5;
 /// After how many cycles with too few neighbors it is time to insist.

@@ -7,10 +7,10 @@ use polymorph_core::topology::Topology;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::Ticket;
 
-/// What is asked, and what each answer is for.
+/// What is asked, and what each question is for.
 #[derive(Debug)]
 pub(super) struct Calls<M, A> {
-    /// Questions under way, and what their answers are for.
+    /// Questions under way, and what they are for.
     open: Vec<(Ticket, A)>,
     /// Those that wait for their turn.
     waiting: VecDeque<(Guid, M, A)>,
@@ -21,22 +21,22 @@ impl<M, A: Copy + PartialEq> Calls<M, A> {
         Self { open: Vec::new(), waiting: VecDeque::new() }
     }
 
-    fn has_room_for(&self, awaited: A) -> bool {
-        self.len() < MAX && !self.any(|other| *other == awaited)
+    fn has_room_for(&self, purpose: A) -> bool {
+        self.len() < MAX && !self.any(|other| *other == purpose)
     }
 
-    /// Asks at once. Beyond a bound, or if the same answer is awaited, nobody is asked.
+    /// Asks at once. Beyond a bound, or if the same is asked already, nobody is asked.
     pub(super) fn ask<T: Topology<Message = M>>(
         &mut self,
         to: Guid,
         message: M,
-        awaited: A,
+        purpose: A,
         cx: &mut Context<'_, T>,
     ) -> bool {
-        let room = self.has_room_for(awaited);
+        let room = self.has_room_for(purpose);
         if room {
             let ticket = cx.call(to, message);
-            self.open.push((ticket, awaited));
+            self.open.push((ticket, purpose));
         }
         room
     }
@@ -47,51 +47,51 @@ impl<M, A: Copy + PartialEq> Calls<M, A> {
         &mut self,
         to: Guid,
         message: M,
-        awaited: A,
+        purpose: A,
         cx: &mut Context<'_, T>,
     ) -> bool {
         if self.open.len() < AT_ONCE {
-            return self.ask(to, message, awaited, cx);
+            return self.ask(to, message, purpose, cx);
         }
-        let room = self.has_room_for(awaited);
+        let room = self.has_room_for(purpose);
         if room {
-            self.waiting.push_back((to, message, awaited));
+            self.waiting.push_back((to, message, purpose));
         }
         room
     }
 
     /// Expects an answer that the engine finds out.
-    pub(super) fn expect(&mut self, ticket: Ticket, awaited: A) {
-        self.open.push((ticket, awaited));
+    pub(super) fn expect(&mut self, ticket: Ticket, purpose: A) {
+        self.open.push((ticket, purpose));
     }
 
-    /// What an answer is for, if it is still wanted. The next question goes out.
+    /// What was asked for, if the answer is still wanted. The next question goes out.
     pub(super) fn take<T: Topology<Message = M>>(&mut self, ticket: Ticket, cx: &mut Context<'_, T>) -> Option<A> {
-        let index = self.open.iter().position(|(awaited, _)| *awaited == ticket)?;
-        let (_, awaited) = self.open.swap_remove(index);
+        let index = self.open.iter().position(|(open, _)| *open == ticket)?;
+        let (_, purpose) = self.open.swap_remove(index);
         if self.open.len() < AT_ONCE
-            && let Some((to, message, awaited)) = self.waiting.pop_front()
+            && let Some((to, message, purpose)) = self.waiting.pop_front()
         {
             let ticket = cx.call(to, message);
-            self.open.push((ticket, awaited));
+            self.open.push((ticket, purpose));
         }
-        Some(awaited)
+        Some(purpose)
     }
 
-    /// How many answers are awaited, questions that wait for their turn included.
+    /// How many questions are open, those that wait for their turn included.
     pub(super) fn len(&self) -> usize {
         self.open.len() + self.waiting.len()
     }
 
-    /// Whether such an answer is awaited.
+    /// Whether such a question is open.
     pub(super) fn any(&self, such: impl Fn(&A) -> bool) -> bool {
-        self.open.iter().map(|(_, awaited)| awaited).chain(self.waiting.iter().map(|(.., awaited)| awaited)).any(such)
+        self.open.iter().map(|(_, purpose)| purpose).chain(self.waiting.iter().map(|(.., purpose)| purpose)).any(such)
     }
 
     /// Wants answers no longer.
     pub(super) fn forget(&mut self, such: impl Fn(&A) -> bool) {
-        self.open.retain(|(_, awaited)| !such(awaited));
-        self.waiting.retain(|(.., awaited)| !such(awaited));
+        self.open.retain(|(_, purpose)| !such(purpose));
+        self.waiting.retain(|(.., purpose)| !such(purpose));
     }
 
     pub(super) fn clear(&mut self) {

@@ -65,7 +65,7 @@ pub struct Kademlia {
     lost: Vec<Guid>,
     tries: u32,
     /// The lookup that is under way.
-    awaited: Option<(Ticket, Awaited)>,
+    open: Option<(Ticket, Purpose)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,7 +76,7 @@ enum Stage {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Awaited {
+enum Purpose {
     /// The peers around this node's own position.
     Entry,
     /// A key in this bucket.
@@ -175,7 +175,7 @@ impl Kademlia {
         self.tries += 1;
         if let Some(&seed) = self.seeds.iter().chain(self.lost.iter().rev()).nth(way) {
             let ticket = cx.lookup_via(seed, Target::Key(self.table.place().mine()), self.config.k);
-            self.awaited = Some((ticket, Awaited::Entry));
+            self.open = Some((ticket, Purpose::Entry));
         }
         let wait = cx.jitter(RETRY * 2u32.pow(self.tries.min(MAX_DOUBLINGS)), 0.3);
         cx.set(Timer::Join, wait);
@@ -192,7 +192,7 @@ impl Kademlia {
         self.table.peers().for_each(|peer| cx.unwant(peer));
         self.table.clear();
         self.stage = Stage::Out;
-        self.awaited = None;
+        self.open = None;
         cx.cancel(Timer::Refresh);
         cx.cancel(Timer::Join);
     }
@@ -200,23 +200,23 @@ impl Kademlia {
     /// A lookup ended. After an iterative one whoever was found is in the table by now, for it was heard; after a
     /// recursive one this node has yet to meet them.
     fn found(&mut self, ticket: Ticket, peers: &[Guid], cx: &mut Context<'_, Self>) {
-        let Some((_, awaited)) = self.awaited.take_if(|(awaited, _)| *awaited == ticket) else { return };
+        let Some((_, purpose)) = self.open.take_if(|(open, _)| *open == ticket) else { return };
         let me = cx.me();
         for &peer in peers.iter().take(self.config.k).filter(|peer| **peer != me && self.table.has_room_for(**peer)) {
             cx.call(peer, Message::Ping);
         }
-        match awaited {
-            Awaited::Entry if peers.iter().any(|peer| *peer != me) => {
+        match purpose {
+            Purpose::Entry if peers.iter().any(|peer| *peer != me) => {
                 self.tries = 0;
                 self.enter(cx);
                 self.refresh_below(self.table.deepest().unwrap_or(0), cx);
             }
             // The other ways in are tried at once, then again after a while.
-            Awaited::Entry if !(self.tries as usize).is_multiple_of(self.seeds.len() + self.lost.len()) => {
+            Purpose::Entry if !(self.tries as usize).is_multiple_of(self.seeds.len() + self.lost.len()) => {
                 self.try_seed(cx);
             }
-            Awaited::Entry => {}
-            Awaited::Bucket(depth) => self.refresh_below(depth, cx),
+            Purpose::Entry => {}
+            Purpose::Bucket(depth) => self.refresh_below(depth, cx),
         }
     }
 
@@ -236,7 +236,7 @@ impl Kademlia {
         cx.rng().fill_bytes(&mut key.0);
         let key = in_bucket(&self.table.place().mine(), depth, key);
         let ticket = cx.lookup(Target::Key(key), self.config.k);
-        self.awaited = Some((ticket, Awaited::Bucket(depth)));
+        self.open = Some((ticket, Purpose::Bucket(depth)));
     }
 
     fn heard(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {

@@ -101,7 +101,7 @@ pub struct OneHop {
     stage: Stage,
     seeds: Vec<Guid>,
     tries: u32,
-    calls: Calls<Message, Awaited>,
+    calls: Calls<Message, Purpose>,
     /// Events of this interval.
     heard: Heard,
     /// Who went lately, and how often that might be told on.
@@ -123,9 +123,9 @@ enum Stage {
     In,
 }
 
-/// What an answer is for.
+/// What a question that is open is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Awaited {
+enum Purpose {
     /// Who stands after this node's place, by a seed.
     Place,
     /// Whether the peer after this node takes it in.
@@ -155,15 +155,15 @@ impl Topology for OneHop {
             Event::Leave => self.leave(cx),
             Event::Message { from, message, via, .. } => self.message(from, message, via, cx),
             Event::Reply { ticket, from, message, .. } => {
-                if let Some(awaited) = self.calls.take(ticket, cx) {
-                    self.answered(awaited, from, message, cx);
+                if let Some(purpose) = self.calls.take(ticket, cx) {
+                    self.answered(purpose, from, message, cx);
                 } else if let Some(events) = self.told(ticket).filter(|_| matches!(message, Message::Absent)) {
                     self.tell_next(from, events, cx);
                 }
             }
             Event::Failed { ticket, peer } => {
-                if let Some(awaited) = self.calls.take(ticket, cx) {
-                    self.unanswered(awaited, peer, cx);
+                if let Some(purpose) = self.calls.take(ticket, cx) {
+                    self.unanswered(purpose, peer, cx);
                 } else if let Some(events) = self.told(ticket) {
                     self.suspect(peer, cx);
                     self.tell_next(peer, events, cx);

@@ -155,7 +155,7 @@ pub struct Pastry {
     /// What its messages are marked with.
     pass: u64,
     /// Questions under way.
-    calls: Calls<Message, Awaited>,
+    calls: Calls<Message, Purpose>,
     /// Slots that became empty and for which nobody was found.
     holes: VecDeque<(u8, u8)>,
     /// When the previous peer last gave a sign of life.
@@ -171,9 +171,9 @@ enum Stage {
     In,
 }
 
-/// What an answer is for.
+/// What a question that is open is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Awaited {
+enum Purpose {
     /// A set of somebody near, for a newcomer that looks for the nearest.
     Approach(Set),
     /// A leaf set, and a sign that its owner is there.
@@ -310,31 +310,31 @@ impl Pastry {
     }
 
     /// Asks somebody; what only makes tables better waits for its turn.
-    fn call(&mut self, to: Guid, message: Message, awaited: Awaited, cx: &mut Context<'_, Self>) -> bool {
-        if matches!(awaited, Awaited::Measure { .. } | Awaited::Nearer(..) | Awaited::Leaf(_)) {
-            self.calls.ask_in_turn(to, message, awaited, cx)
+    fn call(&mut self, to: Guid, message: Message, purpose: Purpose, cx: &mut Context<'_, Self>) -> bool {
+        if matches!(purpose, Purpose::Measure { .. } | Purpose::Nearer(..) | Purpose::Leaf(_)) {
+            self.calls.ask_in_turn(to, message, purpose, cx)
         } else {
-            self.calls.ask(to, message, awaited, cx)
+            self.calls.ask(to, message, purpose, cx)
         }
     }
 
     fn reply(&mut self, ticket: Ticket, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
-        let Some(awaited) = self.calls.take(ticket, cx) else { return };
+        let Some(purpose) = self.calls.take(ticket, cx) else { return };
         if self.leafs.previous().is_some_and(|peer| peer.guid == from) {
             self.heard = cx.now();
         }
-        match (awaited, message) {
-            (_, Message::Absent) => self.unanswered(awaited, from, cx),
-            (Awaited::Approach(set), Message::Peers(peers)) => self.approach_answered(set, &peers, cx),
-            (Awaited::Here(_), Message::Peers(leafs)) => self.here(from, &leafs, cx),
-            (Awaited::Leafs(_), Message::Peers(leafs)) => self.learn_leafs(&leafs, cx),
-            (Awaited::Leaf(_), Message::Pong) => {
+        match (purpose, message) {
+            (_, Message::Absent) => self.unanswered(purpose, from, cx),
+            (Purpose::Approach(set), Message::Peers(peers)) => self.approach_answered(set, &peers, cx),
+            (Purpose::Here(_), Message::Peers(leafs)) => self.here(from, &leafs, cx),
+            (Purpose::Leafs(_), Message::Peers(leafs)) => self.learn_leafs(&leafs, cx),
+            (Purpose::Leaf(_), Message::Pong) => {
                 self.insert_leaf(from, cx);
                 self.measured(from, false, cx);
             }
-            (Awaited::Measure { again, .. }, Message::Pong) => self.measured(from, again, cx),
-            (Awaited::Nearer(..), Message::Peers(peers)) => self.consider_all(&peers, cx),
-            (Awaited::Slot { row, column, asked }, Message::Peers(peers)) => {
+            (Purpose::Measure { again, .. }, Message::Pong) => self.measured(from, again, cx),
+            (Purpose::Nearer(..), Message::Peers(peers)) => self.consider_all(&peers, cx),
+            (Purpose::Slot { row, column, asked }, Message::Peers(peers)) => {
                 self.slot_answered(row, column, asked, &peers, cx);
             }
             _ => {}
@@ -342,8 +342,8 @@ impl Pastry {
     }
 
     fn failed(&mut self, ticket: Ticket, peer: Guid, cx: &mut Context<'_, Self>) {
-        if let Some(awaited) = self.calls.take(ticket, cx) {
-            self.unanswered(awaited, peer, cx);
+        if let Some(purpose) = self.calls.take(ticket, cx) {
+            self.unanswered(purpose, peer, cx);
         }
     }
 }

@@ -77,12 +77,12 @@ pub struct Symphony {
     mine: u64,
     links: Links,
     /// Answers that are still to come.
-    awaited: Vec<(Ticket, Awaited)>,
+    open: Vec<(Ticket, Purpose)>,
 }
 
-/// What an answer is for.
+/// What a question that is open is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Awaited {
+enum Purpose {
     /// Who stands at a distance that was drawn; how many more may be drawn if it is of no use.
     Drawn(u32),
     /// Whether it takes the link.
@@ -107,7 +107,7 @@ impl Topology for Symphony {
             inside::handle(&mut self.ring, inner, cx);
             if self.is_in() != was_in {
                 self.links.clear();
-                self.awaited.clear();
+                self.open.clear();
                 self.set_relink(RELINK_FIRST, cx);
             }
         }

@@ -198,7 +198,7 @@ pub struct Tapestry {
     /// Multicasts that are not acknowledged yet.
     casts: BTreeMap<u64, Cast>,
     /// Questions under way.
-    calls: Calls<Message, Awaited>,
+    calls: Calls<Message, Purpose>,
     /// Whose turn it is to be asked.
     turn: usize,
     pointers: Pointers,
@@ -214,9 +214,9 @@ enum Stage {
     In,
 }
 
-/// What an answer is for.
+/// What a question that is open is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Awaited {
+enum Purpose {
     /// The root of this node's own position, by lookup.
     Root,
     /// A row of the root's, for a newcomer.
@@ -373,36 +373,36 @@ impl Tapestry {
     }
 
     /// Asks somebody; what only makes tables better waits for its turn.
-    fn call(&mut self, to: Guid, message: Message, awaited: Awaited, cx: &mut Context<'_, Self>) -> bool {
-        if matches!(awaited, Awaited::Measure { .. } | Awaited::Nearer(..)) {
-            self.calls.ask_in_turn(to, message, awaited, cx)
+    fn call(&mut self, to: Guid, message: Message, purpose: Purpose, cx: &mut Context<'_, Self>) -> bool {
+        if matches!(purpose, Purpose::Measure { .. } | Purpose::Nearer(..)) {
+            self.calls.ask_in_turn(to, message, purpose, cx)
         } else {
-            self.calls.ask(to, message, awaited, cx)
+            self.calls.ask(to, message, purpose, cx)
         }
     }
 
     fn reply(&mut self, ticket: Ticket, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
-        let Some(awaited) = self.calls.take(ticket, cx) else { return };
-        match (awaited, message) {
-            (_, Message::Absent) => self.unanswered(awaited, from, cx),
-            (Awaited::First(row), Message::Peers(peers)) => self.first_row(from, row, &peers, cx),
-            (Awaited::Measure { again, .. }, Message::Pong) => self.measured(from, again, cx),
-            (Awaited::Nearer(..), Message::Peers(peers)) => self.search_named(&peers, cx),
-            (Awaited::Beacon(_), Message::Peers(peers)) => {
+        let Some(purpose) = self.calls.take(ticket, cx) else { return };
+        match (purpose, message) {
+            (_, Message::Absent) => self.unanswered(purpose, from, cx),
+            (Purpose::First(row), Message::Peers(peers)) => self.first_row(from, row, &peers, cx),
+            (Purpose::Measure { again, .. }, Message::Pong) => self.measured(from, again, cx),
+            (Purpose::Nearer(..), Message::Peers(peers)) => self.search_named(&peers, cx),
+            (Purpose::Beacon(_), Message::Peers(peers)) => {
                 self.met(from, cx);
                 self.meet_all(&peers, cx);
             }
-            (Awaited::Slot { row, column, asked }, Message::Peers(peers)) => {
+            (Purpose::Slot { row, column, asked }, Message::Peers(peers)) => {
                 self.slot_answered(row, column, asked, &peers, cx);
             }
-            (Awaited::Have { id, again, .. }, Message::Has(has)) => self.has(id, from, has, again, cx),
+            (Purpose::Have { id, again, .. }, Message::Has(has)) => self.has(id, from, has, again, cx),
             _ => {}
         }
     }
 
     fn failed(&mut self, ticket: Ticket, peer: Guid, cx: &mut Context<'_, Self>) {
-        if let Some(awaited) = self.calls.take(ticket, cx) {
-            self.unanswered(awaited, peer, cx);
+        if let Some(purpose) = self.calls.take(ticket, cx) {
+            self.unanswered(purpose, peer, cx);
         }
     }
 

@@ -63,6 +63,52 @@ fn a_tenth_crashes_at_once_and_all_hear_of_it() {
     assert_eq!(count_wrong(&world), 0);
 }
 
+/// Asks one of these for a key that stands where another does, so that it finds out by chance whether that one is gone.
+fn asks_for(world: &mut World<OneHop>, asker: Peer, owner: Peer) {
+    let key = Terms::default().name.id().position(world.guid(owner), 0);
+    world.lookup(asker, key, 1);
+}
+
+/// The peers in the order of their positions.
+fn in_order(world: &World<OneHop>, peers: &[Peer]) -> Vec<Peer> {
+    let mut order = peers.to_vec();
+    let overlay = Terms::default().name.id();
+    order.sort_by_key(|peer| overlay.position(world.guid(*peer), 0));
+    order
+}
+
+/// How long it takes until all have heard of a going, and no longer than until tables are compared: it is noticed within
+/// four intervals, and told on in as many as there are powers of two.
+fn until_all_heard(config: &Config, peers: usize) -> Duration {
+    config.interval * (4 + peers.next_power_of_two().ilog2())
+}
+
+#[test]
+fn a_going_that_many_found_out_by_chance_is_told_to_all_nevertheless() {
+    let config = Config::default();
+    let (mut world, peers) = settled::<OneHop>(6, &config, 256);
+    let order = in_order(&world, &peers);
+    world.run_for(Duration::from_secs(30));
+    world.crash(order[100]);
+    // Everywhere but close behind it, where it is noticed by its silence.
+    order.iter().step_by(16).for_each(|&asker| asks_for(&mut world, asker, order[100]));
+    world.run_for(until_all_heard(&config, 256));
+    assert_eq!(count_wrong(&world), 0);
+}
+
+#[test]
+fn whoever_lost_both_peers_before_it_tells_all_of_both() {
+    let config = Config::default();
+    let (mut world, peers) = settled::<OneHop>(7, &config, 256);
+    let order = in_order(&world, &peers);
+    world.run_for(Duration::from_secs(30));
+    [100, 101].into_iter().for_each(|at| world.crash(order[at]));
+    // It finds out by chance that the farther one is gone, and only then that it is the one to tell.
+    asks_for(&mut world, order[102], order[100]);
+    world.run_for(until_all_heard(&config, 256));
+    assert_eq!(count_wrong(&world), 0);
+}
+
 #[test]
 fn what_is_sent_under_churn_is_near_what_cannot_be_saved() {
     // 512 peers, each there for an hour on average: 1024 events an hour, and everybody must hear each.

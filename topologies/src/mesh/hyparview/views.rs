@@ -68,15 +68,15 @@ impl HyParView {
         self.add_passive(peer, &[], cx);
         self.turned_away = Some(peer);
         if !core::mem::replace(&mut self.tested, true) {
-            let open: Vec<Guid> = self.active.iter().copied().filter(|peer| !self.is_asked(peer)).collect();
-            open.into_iter().for_each(|peer| self.ask(peer, Message::Test, Purpose::Test, cx));
+            let free: Vec<Guid> = self.active.iter().copied().filter(|peer| !self.is_asked(peer)).collect();
+            free.into_iter().for_each(|peer| self.ask(peer, Message::Test, Purpose::Test, cx));
         }
     }
 
     /// A neighbor drawn by lot that is none of these.
     pub(super) fn active_but(&self, not: &[Guid], cx: &mut Context<'_, Self>) -> Option<Guid> {
-        let open: Vec<Guid> = self.active.iter().copied().filter(|peer| !not.contains(peer)).collect();
-        if open.is_empty() { None } else { Some(open[cx.pick(open.len())]) }
+        let free: Vec<Guid> = self.active.iter().copied().filter(|peer| !not.contains(peer)).collect();
+        if free.is_empty() { None } else { Some(free[cx.pick(free.len())]) }
     }
 }
 

@@ -11,7 +11,7 @@ use polymorph_core::{Guid, Key};
 
 use super::super::links::Holds;
 use super::name::Name;
-use super::protocol::{MAX_MEASURED, MAX_SEEDS};
+use super::protocol::{LOOKED_UP, MAX_MEASURED, MAX_SEEDS};
 use super::table::{Choice, Peer};
 use super::virtual_node::{Stage, VirtualNode};
 use super::{Chord, Config};
@@ -30,7 +30,6 @@ impl Model for Chord {
         let each = usize::from(config.places());
         let bits = f64::from(usize::BITS - (peers * each).leading_zeros());
         let measured = if config.choice() == Choice::Near { MAX_MEASURED } else { 0 };
-        let per_minute = |period: Duration| 60.0 / period.as_secs_f64();
         Claims {
             agreement: true,
             // Each finger halves the distance, and with high probability there are no more than 2·log2 N halvings
@@ -38,14 +37,9 @@ impl Model for Chord {
             hops: Some(2 * bits as usize + 1),
             closer: true,
             degree: Some(2 * each),
-            // The tables, the seeds, one answer awaited of each of five kinds, and those who are measured.
+            // The tables, the seeds, one open question of each of five kinds, and those who are measured.
             entries: Some(each * (1 + config.successors + config.fingers as usize + 5 + measured) + MAX_SEEDS),
-            // The successor answers and is told; each finger, as many as there are powers of two between two peers, is
-            // a lookup of half as many hops there and back, some over wires that must be made.
-            idle: Some(
-                each as f64
-                    * (per_minute(config.stabilize) * 3.0 + per_minute(config.fix_fingers) * bits * (bits + 2.0) / 2.0),
-            ),
+            idle: Some(each as f64 * idle(config, bits)),
             heals: true,
             // Two rings that forgot each other stay two, as in the papers.
             merges: Some(10),
@@ -63,7 +57,7 @@ impl Model for Chord {
     }
 
     fn entries(&self) -> usize {
-        let entries = |node: &VirtualNode| node.table.neighbors().len() + node.seeds.len() + node.awaited.len();
+        let entries = |node: &VirtualNode| node.table.len() + node.seeds.len() + node.open.len();
         self.nodes.iter().map(entries).sum()
     }
 
@@ -76,6 +70,28 @@ impl Model for Chord {
         stands
     }
 }
+
+/// How many frames a virtual node sends in a minute where nothing happens.
+fn idle(config: &Config, bits: f64) -> f64 {
+    let per_minute = |period: Duration| 60.0 / period.as_secs_f64();
+    // Fingers stand beyond the list, as many as there are powers of two from there on.
+    let fingers = (bits - f64::from(config.successors.max(1).ilog2())).clamp(0.0, config.fingers.into());
+    // A lookup goes half as many hops as there are powers of two, and back, every other one over a wire that must be made.
+    let looked_up = (bits / 2.0 + 1.0) * (2.0 + WIRE / 2.0);
+    let round = match config.choice() {
+        Choice::First => {
+            let rarely = 1.0 / f64::from(LOOKED_UP);
+            (1.0 - rarely) * (2.0 + WIRE) + rarely * looked_up
+        }
+        // Whoever could be one is asked twice over a new wire, in each round: what was measured is forgotten with the wire.
+        Choice::Near => looked_up + config.proximity as f64 * (4.0 + WIRE),
+    };
+    // The successor is asked, and answers.
+    per_minute(config.stabilize) * 2.0 + per_minute(config.fix_fingers) * fingers * round
+}
+
+/// How many frames a wire takes that is made for one question: offer, accept, confirm, and a goodbye from each side.
+const WIRE: f64 = 5.0;
 
 impl VirtualNode {
     /// Takes its place in a ring, with tables as they would be.
@@ -95,14 +111,15 @@ impl VirtualNode {
         if others > 0 {
             self.table.set_predecessor(Some(peer(index + others)));
         }
+        let place = |name: Name| all.successor(&all.overlay.position(name.guid, 0));
+        let proximity = all.proximity.as_ref().filter(|_| self.config.choice() == Choice::Near);
+        let near = proximity.map(|proximity| (proximity, place(self.name())));
         let mut from = 0;
         while let Some(exponent) = self.table.exponent_from(from) {
             let start = ring.successor(&mine.plus_power(exponent));
             let first = peer(start);
             from = self.table.set_finger(exponent, first, Choice::First);
-            if let Some(proximity) = all.proximity.as_ref().filter(|_| self.config.proximity > 1) {
-                let place = |name: Name| all.successor(&all.overlay.position(name.guid, 0));
-                let me = place(self.name());
+            if let Some((proximity, me)) = near {
                 let those = (start..start + self.config.proximity.min(others)).map(peer);
                 let those = those.filter(|peer| peer.at.bits() == first.at.bits());
                 let nearest = those.min_by_key(|peer| proximity.round_trip(me, place(peer.name)));
@@ -129,8 +146,7 @@ impl<'a> Ring<'a> {
             return Some(Self::Peers(all));
         }
         let several = all.plan(|all| {
-            let indices = || 0..places;
-            let names = all.guids.iter().flat_map(|&guid| indices().map(move |index| Name { guid, index }));
+            let names = all.guids.iter().flat_map(|&guid| (0..places).map(move |index| Name { guid, index }));
             let mut ring: Vec<_> =
                 names.map(|name| (all.overlay.position(name.guid, name.index.into()), name)).collect();
             ring.sort_unstable();

@@ -7,7 +7,7 @@ use polymorph_core::topology::question::Target;
 
 use super::name::{Letter, Name};
 use super::table::{Choice, Peer, Table};
-use super::virtual_node::{Awaited, Back, Question, Stage, VirtualNode};
+use super::virtual_node::{Back, Purpose, Question, Stage, VirtualNode};
 use super::{Beat, Chord, MAX_PROXIMITY, Message, Timer};
 
 impl VirtualNode {
@@ -34,7 +34,7 @@ impl VirtualNode {
             cx.lookup(place, 1)
         };
         self.tries += 1;
-        self.expect(ticket, Awaited::Entry);
+        self.expect(ticket, Purpose::Entry);
         let wait = cx.jitter(RETRY * 2u32.pow(self.tries.min(MAX_DOUBLINGS)), 0.3);
         self.set(Beat::Join, wait, cx);
     }
@@ -78,7 +78,7 @@ impl VirtualNode {
     /// Forgets everything and does nothing more.
     pub(super) fn stop(&mut self, cx: &mut Context<'_, Chord>) {
         self.stage = Stage::Out;
-        self.awaited.clear();
+        self.open.clear();
         self.edit(cx, Table::clear);
         for beat in [Beat::Stabilize, Beat::FixFingers, Beat::Join] {
             cx.cancel(Timer { index: self.index, beat });
@@ -119,18 +119,18 @@ impl VirtualNode {
         self.ask_head(cx);
         let silent = cx.now().since(self.heard) > 2 * self.config.stabilize;
         if let Some(predecessor) = self.table.predecessor().filter(|_| silent) {
-            self.ask(predecessor.name, Message::Ping, Awaited::Predecessor(None), cx);
+            self.ask(predecessor.name, Message::Ping, Purpose::Predecessor(None), cx);
         }
     }
 
     pub(super) fn ask_head(&mut self, cx: &mut Context<'_, Chord>) {
         if let Some(head) = self.table.head().filter(|_| self.stage == Stage::In) {
-            self.ask(head.name, Message::Ask, Awaited::Head, cx);
+            self.ask(head.name, Message::Ask, Purpose::Head, cx);
         }
     }
 
     fn ask_closer(&mut self, peer: Name, cx: &mut Context<'_, Chord>) {
-        self.ask(peer, Message::Ask, Awaited::Closer, cx);
+        self.ask(peer, Message::Ask, Purpose::Closer, cx);
     }
 
     /// The first successor, or somebody who stands before it, answered: its list is taken over as a whole, with
@@ -177,7 +177,7 @@ impl VirtualNode {
                 self.say(old.name, Message::Between, cx);
             }
         } else if let Some(old) = old {
-            self.ask(old.name, Message::Ping, Awaited::Predecessor(Some(from)), cx);
+            self.ask(old.name, Message::Ping, Purpose::Predecessor(Some(from)), cx);
         }
         if self.table.head().is_none() {
             self.ask_closer(from, cx);
@@ -233,7 +233,7 @@ impl VirtualNode {
                 Some(finger) => cx.lookup_via(finger, start, n),
                 None => cx.lookup(start, n),
             };
-            self.expect(ticket, Awaited::Finger(exponent));
+            self.expect(ticket, Purpose::Finger(exponent));
         }
     }
 
@@ -245,12 +245,12 @@ impl VirtualNode {
         let those = those.iter().take(self.config.proximity.min(MAX_MEASURED)).copied();
         let those = those.filter(|name| name.guid != me && self.table.peer(*name).at.bits() == bits);
         let (known, unknown): (Vec<_>, Vec<_>) = those.partition(|name| cx.facts(&name.guid).rtt.is_some());
-        let asked = self.awaited.iter().filter(|(_, awaited)| matches!(awaited, Awaited::Near(..))).count();
+        let asked = self.open.iter().filter(|(_, purpose)| matches!(purpose, Purpose::Near(..))).count();
         if self.table.finger(bits) != Some(first) || asked + unknown.len() > MAX_MEASURED {
             return;
         }
         for name in unknown {
-            self.ask(name, Message::Ping, Awaited::Near(name, Question::First), cx);
+            self.ask(name, Message::Ping, Purpose::Near(name, Question::First), cx);
         }
         for name in known {
             self.measured(name, cx);
@@ -294,43 +294,43 @@ impl VirtualNode {
 
     /// An answer of a peer, or of a virtual node of this one.
     pub(super) fn reply(&mut self, ticket: Ticket, from: Guid, letter: Letter, cx: &mut Context<'_, Chord>) {
-        let Some(awaited) = self.take(ticket) else { return };
+        let Some(purpose) = self.take(ticket) else { return };
         let from = Name { guid: from, index: letter.from };
         // Whom another of the same peer stands in for is not there.
-        let head = self.table.head().filter(|head| awaited == Awaited::Head && head.name != from);
+        let head = self.table.head().filter(|head| purpose == Purpose::Head && head.name != from);
         if let Some(head) = head.filter(|head| head.guid() == from.guid) {
             return self.dropped(head.name, cx);
         }
-        match (awaited, letter.message) {
-            (Awaited::Head | Awaited::Closer, Message::State { predecessor, successors }) => {
+        match (purpose, letter.message) {
+            (Purpose::Head | Purpose::Closer, Message::State { predecessor, successors }) => {
                 self.settle(from, predecessor, &successors, cx);
             }
-            (Awaited::Predecessor(_), Message::Pong) => self.heard = cx.now(),
-            (Awaited::Near(name, Question::First), Message::Pong) if cx.facts(&name.guid).rtt.is_none() => {
-                self.ask(name, Message::Ping, Awaited::Near(name, Question::Second), cx);
+            (Purpose::Predecessor(_), Message::Pong) => self.heard = cx.now(),
+            (Purpose::Near(name, Question::First), Message::Pong) if cx.facts(&name.guid).rtt.is_none() => {
+                self.ask(name, Message::Ping, Purpose::Near(name, Question::Second), cx);
             }
-            (Awaited::Near(name, _), Message::Pong) => self.measured(name, cx),
-            (awaited, _) => {
+            (Purpose::Near(name, _), Message::Pong) => self.measured(name, cx),
+            (purpose, _) => {
                 self.dropped(from, cx);
-                self.silent(awaited, cx);
+                self.silent(purpose, cx);
             }
         }
     }
 
     /// No answer will come.
     pub(super) fn failed(&mut self, ticket: Ticket, peer: Guid, cx: &mut Context<'_, Chord>) {
-        if let Some(awaited) = self.take(ticket) {
+        if let Some(purpose) = self.take(ticket) {
             self.gone(peer, cx);
-            self.silent(awaited, cx);
+            self.silent(purpose, cx);
         }
     }
 
     /// There was no answer, or one that is none, of somebody who is forgotten now.
-    fn silent(&mut self, awaited: Awaited, cx: &mut Context<'_, Chord>) {
-        match awaited {
-            Awaited::Predecessor(Some(other)) => self.rectify(other, cx),
+    fn silent(&mut self, purpose: Purpose, cx: &mut Context<'_, Chord>) {
+        match purpose {
+            Purpose::Predecessor(Some(other)) => self.rectify(other, cx),
             // The successor believes in a predecessor that does not answer: it is told to look.
-            Awaited::Closer if self.is_in() => {
+            Purpose::Closer if self.is_in() => {
                 if let Some(head) = self.table.head() {
                     self.say(head.name, Message::Notify, cx);
                 }
@@ -342,10 +342,10 @@ impl VirtualNode {
     /// A lookup ended, with the owner and those after it.
     pub(super) fn found(&mut self, ticket: Ticket, set: &[Name], cx: &mut Context<'_, Chord>) {
         match (self.take(ticket), set.first().copied()) {
-            (Some(Awaited::Entry), Some(owner)) if owner != self.name() => self.ask_closer(owner, cx),
+            (Some(Purpose::Entry), Some(owner)) if owner != self.name() => self.ask_closer(owner, cx),
             // The other seeds are tried at once, then again after a while.
-            (Some(Awaited::Entry), None) if self.more_seeds() => self.try_to_join(cx),
-            (Some(Awaited::Finger(exponent)), Some(owner)) => {
+            (Some(Purpose::Entry), None) if self.more_seeds() => self.try_to_join(cx),
+            (Some(Purpose::Finger(exponent)), Some(owner)) => {
                 let owner = self.table.peer(owner);
                 let choice = self.config.choice();
                 // Most fingers are right.
@@ -359,7 +359,7 @@ impl VirtualNode {
                 }
                 self.fix_finger(next, cx);
             }
-            (Some(Awaited::Finger(exponent)), None) => self.fix_finger(exponent + 1, cx),
+            (Some(Purpose::Finger(exponent)), None) => self.fix_finger(exponent + 1, cx),
             _ => {}
         }
     }
@@ -371,8 +371,9 @@ impl VirtualNode {
 
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.
 pub(super) const MAX_SEEDS: usize = 16;
-/// In which rounds fingers are looked up by way of others; our choice: each within a quarter of an hour or less.
-const LOOKED_UP: u32 = 4;
+/// One round in so many looks the fingers up by way of others. Our choice: with a round every two minutes nobody stays a
+/// finger on its own word for more than ten.
+pub(super) const LOOKED_UP: u32 = 4;
 /// How many who could be a finger are measured at the same time: those of one finger.
 pub(super) const MAX_MEASURED: usize = MAX_PROXIMITY;
 /// How long the first wait for a seed is; our choice, about a dial that fails.

@@ -87,6 +87,11 @@ impl Table {
         self.successors.iter().chain(&self.fingers).copied().chain(self.predecessor)
     }
 
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.predecessor.is_some()) + self.successors.len() + self.fingers.len()
+    }
+
     /// Whether somebody of that description is in it.
     pub(super) fn knows(&self, who: impl Fn(&Peer) -> bool) -> bool {
         self.all().any(|peer| who(&peer))

@@ -4,6 +4,8 @@
 //! everybody else, the first begins anew at the seeds and the others after it: a ring of one peer's virtual nodes would
 //! never find back to the rest.
 
+use core::iter;
+
 use polymorph_core::overlay::Place;
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::context::Context;
@@ -15,7 +17,7 @@ use super::super::links::Holds;
 use super::name::{Letter, Name};
 use super::protocol::MAX_SEEDS;
 use super::table::Table;
-use super::virtual_node::{Awaited, Back, Kind, Stage, VirtualNode};
+use super::virtual_node::{Back, Kind, Purpose, Stage, VirtualNode};
 use super::{Beat, Chord, Message, Timer};
 
 /// Where one virtual node stands, and whom it has beside it, each with the index of its virtual node: for whoever
@@ -51,7 +53,7 @@ impl Chord {
         self.nodes[0].table.place()
     }
 
-    /// Who this is, and how many virtual nodes everybody has.
+    /// How many virtual nodes everybody has.
     fn count(&self) -> u8 {
         self.nodes[0].config.virtual_nodes
     }
@@ -85,7 +87,7 @@ impl Chord {
             Event::Found { ticket, owner, peers } => {
                 if let Some(at) = self.waiting(ticket) {
                     let others = peers.into_iter().filter(|peer| owner.is_some_and(|owner| owner != *peer));
-                    let name = |peer| self.owner_of(self.nodes[at].awaits(ticket)?, at, peer);
+                    let name = |peer| self.owner_of(self.nodes[at].purpose_of(ticket)?, at, peer);
                     let set: Vec<Name> = owner.into_iter().chain(others).filter_map(name).collect();
                     self.nodes[at].found(ticket, &set, cx);
                 }
@@ -113,17 +115,12 @@ impl Chord {
     fn leave(&mut self, cx: &mut Context<'_, Self>) {
         let me = cx.me();
         // Who stands before a virtual node of this peer may be another one of it, that leaves too.
-        let before = |node: &VirtualNode| {
-            let mut before = node.table.predecessor().map(|peer| peer.name);
-            for _ in 0..self.nodes.len() {
-                let own =
-                    before.filter(|name| name.guid == me).and_then(|name| self.nodes.get(usize::from(name.index)));
-                let Some(own) = own else { break };
-                before = own.table.predecessor().map(|peer| peer.name);
-            }
-            before.filter(|name| self.nodes.len() == 1 || name.guid != me)
+        let before = |node: &VirtualNode| node.table.predecessor().map(|peer| peer.name);
+        let stays = |node: &VirtualNode| {
+            let all = iter::successors(before(node), |name| before(self.nodes.get(usize::from(name.index))?));
+            all.take(self.nodes.len()).find(|name| name.guid != me)
         };
-        let before: Vec<_> = self.nodes.iter().map(before).collect();
+        let before: Vec<_> = self.nodes.iter().map(stays).collect();
         for (node, before) in self.nodes.iter_mut().zip(before) {
             node.leave(before, cx);
         }
@@ -172,19 +169,19 @@ impl Chord {
 
     /// Who waits for that answer.
     fn waiting(&self, ticket: Ticket) -> Option<usize> {
-        self.nodes.iter().position(|node| node.awaits(ticket).is_some())
+        self.nodes.iter().position(|node| node.purpose_of(ticket).is_some())
     }
 
     /// Which of the owner's virtual nodes owns what was looked up: the first at or after it.
-    fn owner_of(&self, awaited: Awaited, asker: usize, owner: Guid) -> Option<Name> {
+    fn owner_of(&self, purpose: Purpose, asker: usize, owner: Guid) -> Option<Name> {
         let (place, mine) = (self.place(), self.nodes[asker].table.mine());
-        let (key, entry) = match awaited {
-            Awaited::Finger(exponent) => (mine.plus_power(exponent), false),
+        let (key, entry) = match purpose {
+            Purpose::Finger(exponent) => (mine.plus_power(exponent), false),
             _ => (mine, true),
         };
         let may = |index: &u8| {
             let at = usize::from(*index);
-            self.nodes.len() == 1 || owner != place.me || self.nodes[at].is_in() && !(entry && at == asker)
+            owner != place.me || self.nodes[at].is_in() && !(entry && at == asker)
         };
         let far = |index: &u8| key.clockwise(&place.overlay.position(owner, (*index).into()));
         let index = if self.nodes.len() == 1 { Some(0) } else { (0..self.count()).filter(may).min_by_key(far) };
@@ -204,16 +201,19 @@ impl Chord {
             // Everything is this peer's; if it came through seeds, until one of them is back.
             first.stage = Stage::In;
             if !first.seeds.is_empty() {
-                let stopped =
-                    others.iter_mut().filter(|node| node.stage != Stage::Out).map(|node| node.stop(cx)).count();
-                if stopped > 0 || first.table.head().is_some() {
+                let mut stopped = false;
+                for node in others.iter_mut().filter(|node| node.stage != Stage::Out) {
+                    node.stop(cx);
+                    stopped = true;
+                }
+                if stopped || first.table.head().is_some() {
                     first.edit(cx, Table::clear);
                     first.try_again_soon(cx);
                 }
                 return;
             }
         }
-        let all = core::iter::once(&mut *first).chain(others.iter_mut());
+        let all = iter::once(&mut *first).chain(others.iter_mut());
         all.filter(|node| node.is_in() && !alone && node.table.head().is_none())
             .for_each(|node| node.stage = Stage::Following);
         if first.is_in() {

@@ -27,7 +27,7 @@ pub(super) struct VirtualNode {
     /// How often the fingers were looked up.
     pub(super) rounds: u32,
     /// Answers that are still to come, one of each kind.
-    pub(super) awaited: Vec<(Ticket, Awaited)>,
+    pub(super) open: Vec<(Ticket, Purpose)>,
     /// When the predecessor last gave a sign of life.
     pub(super) heard: Time,
     /// Letters to virtual nodes of the same peer, to be taken round when the event is done with.
@@ -44,9 +44,9 @@ pub(super) enum Stage {
     In,
 }
 
-/// What an answer is for.
+/// What a question that is open is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Awaited {
+pub(super) enum Purpose {
     /// The owner of this node's position: its successor to be.
     Entry,
     /// The state of the first successor.
@@ -99,7 +99,7 @@ impl VirtualNode {
             seeds: Vec::new(),
             tries: 0,
             rounds: 0,
-            awaited: Vec::new(),
+            open: Vec::new(),
             heard: Time::ZERO,
             inside: Vec::new(),
         }
@@ -119,8 +119,11 @@ impl VirtualNode {
         Letter { from: self.index, to, message }.seal(self.config.virtual_nodes)
     }
 
+    /// Beyond a bound letters get lost, and those who wrote them write again.
     fn keep_inside(&mut self, to: u8, message: Message<Name>, kind: Kind) {
-        self.inside.push((Letter { from: self.index, to, message }, kind));
+        if self.inside.len() < MAX_INSIDE {
+            self.inside.push((Letter { from: self.index, to, message }, kind));
+        }
     }
 
     /// Says something. Whoever cannot be told now finds out by itself.
@@ -133,7 +136,7 @@ impl VirtualNode {
     }
 
     /// Asks something.
-    pub(super) fn ask(&mut self, to: Name, message: Message<Name>, awaited: Awaited, cx: &mut Context<'_, Chord>) {
+    pub(super) fn ask(&mut self, to: Name, message: Message<Name>, purpose: Purpose, cx: &mut Context<'_, Chord>) {
         let ticket = if to.guid == cx.me() {
             let ticket = cx.host().ticket();
             self.keep_inside(to.index, message, Kind::Asked(ticket));
@@ -142,7 +145,7 @@ impl VirtualNode {
             let (message, beside) = self.seal(to.index, message);
             cx.call_with(to.guid, message, beside)
         };
-        self.expect(ticket, awaited);
+        self.expect(ticket, purpose);
     }
 
     pub(super) fn answer(&mut self, to: Name, back: Back, message: Message<Name>, cx: &mut Context<'_, Chord>) {
@@ -159,23 +162,23 @@ impl VirtualNode {
     // Bookkeeping.
 
     /// An answer will come. Of each kind only the last one counts, but for those to be measured.
-    pub(super) fn expect(&mut self, ticket: Ticket, awaited: Awaited) {
-        let kind = core::mem::discriminant(&awaited);
-        if !matches!(awaited, Awaited::Near(..)) {
-            self.awaited.retain(|(_, other)| core::mem::discriminant(other) != kind);
+    pub(super) fn expect(&mut self, ticket: Ticket, purpose: Purpose) {
+        let kind = core::mem::discriminant(&purpose);
+        if !matches!(purpose, Purpose::Near(..)) {
+            self.open.retain(|(_, other)| core::mem::discriminant(other) != kind);
         }
-        self.awaited.reserve_exact(1);
-        self.awaited.push((ticket, awaited));
+        self.open.reserve_exact(1);
+        self.open.push((ticket, purpose));
     }
 
     /// What it waits for under that ticket.
-    pub(super) fn awaits(&self, ticket: Ticket) -> Option<Awaited> {
-        self.awaited.iter().find(|(awaited, _)| *awaited == ticket).map(|(_, what)| *what)
+    pub(super) fn purpose_of(&self, ticket: Ticket) -> Option<Purpose> {
+        self.open.iter().find(|(open, _)| *open == ticket).map(|(_, what)| *what)
     }
 
-    pub(super) fn take(&mut self, ticket: Ticket) -> Option<Awaited> {
-        let index = self.awaited.iter().position(|(awaited, _)| *awaited == ticket)?;
-        Some(self.awaited.swap_remove(index).1)
+    pub(super) fn take(&mut self, ticket: Ticket) -> Option<Purpose> {
+        let index = self.open.iter().position(|(open, _)| *open == ticket)?;
+        Some(self.open.swap_remove(index).1)
     }
 
     /// Changes the table, then the links, and says what changed. Of several virtual nodes the peer holds the links, for
@@ -198,3 +201,7 @@ impl VirtualNode {
         result
     }
 }
+
+/// How many letters inside a peer a virtual node writes before they are taken round: it answers a question of each of a
+/// hundred others, and asks for itself of each kind and of those whom it measures.
+const MAX_INSIDE: usize = 128;

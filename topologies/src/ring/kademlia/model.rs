@@ -20,7 +20,7 @@ impl Model for Kademlia {
             seeds: Vec::new(),
             lost: Vec::new(),
             tries: 0,
-            awaited: None,
+            open: None,
         }
     }
 

@@ -10,7 +10,7 @@ use polymorph_core::{Guid, Time};
 
 use super::super::prefix::Peer;
 use super::members::{HEADS, PAGE, half};
-use super::{Awaited, Events, Message, OneHop, Stage, Timer};
+use super::{Events, Message, OneHop, Purpose, Stage, Timer};
 
 /// What was heard in this interval, with the numbers that say whom it is told on to.
 #[derive(Debug, Default)]
@@ -23,6 +23,24 @@ impl Heard {
     /// How many events there are.
     pub(super) fn len(&self) -> usize {
         self.joined.len() + self.left.len()
+    }
+
+    /// Somebody came: that is the last word on it.
+    fn came(&mut self, peer: Peer, ttl: u8) {
+        self.left.retain(|(at, _)| *at != peer.at);
+        match self.joined.iter_mut().find(|(other, _)| other.at == peer.at) {
+            Some((_, told)) => *told = ttl.max(*told),
+            None => self.joined.push((peer, ttl)),
+        }
+    }
+
+    /// Somebody went: that is the last word on it.
+    fn went(&mut self, at: u64, ttl: u8) {
+        self.joined.retain(|(peer, _)| peer.at != at);
+        match self.left.iter_mut().find(|(other, _)| *other == at) {
+            Some((_, told)) => *told = ttl.max(*told),
+            None => self.left.push((at, ttl)),
+        }
     }
 }
 
@@ -52,7 +70,7 @@ impl OneHop {
         let seed = self.seeds[self.tries as usize % self.seeds.len()];
         self.tries += 1;
         self.calls.clear();
-        self.calls.ask(seed, Message::Ask(self.mine), Awaited::Place, cx);
+        self.calls.ask(seed, Message::Ask(self.mine), Purpose::Place, cx);
         let wait = cx.jitter(RETRY * 2u32.pow(self.tries.min(MAX_DOUBLINGS)), 0.3);
         cx.set(Timer::Join, wait);
     }
@@ -97,7 +115,7 @@ impl OneHop {
             self.members.insert(peer);
         }
         let source = self.members.after(self.mine).filter(|_| !wrapped && peers.len() + 1 >= PAGE);
-        if source.is_none_or(|source| !self.calls.ask(source.guid, Message::Ask(last), Awaited::Page, cx)) {
+        if source.is_none_or(|source| !self.calls.ask(source.guid, Message::Ask(last), Purpose::Page, cx)) {
             for beside in [self.members.after(self.mine), self.members.before(self.mine)].into_iter().flatten() {
                 cx.want(beside.guid, Hold::Required);
             }
@@ -215,21 +233,19 @@ impl OneHop {
         for &guid in events.joined.iter().take(PAGE) {
             let peer = self.peer(guid);
             if self.add(peer, cx) {
-                self.note(cx);
-                self.heard.joined.push((peer, ttl));
+                self.heard.came(peer, ttl);
             }
         }
         for &at in events.left.iter().take(MAX_LEFT) {
             if at == self.mine {
                 // Somebody thinks that this node is gone: it says that it is not.
                 let me = self.peer(cx.me());
-                self.heard.joined.push((me, self.rho()));
-            } else if self.stands_before(at) {
-                // Somebody else found it out first, and this node is the one who tells all.
-                self.went(at, cx);
+                self.heard.came(me, self.rho());
+            } else if let Some(previous) = self.members.before(self.mine).filter(|previous| previous.at == at) {
+                // Somebody else found it out first. This node is the one who tells all, and tells what it saw itself.
+                self.suspect(previous.guid, cx);
             } else if self.take_out(at, cx).is_some() || self.told_fewer(at, ttl) {
-                self.note(cx);
-                self.heard.left.push((at, ttl));
+                self.heard.went(at, ttl);
                 self.remember(at, ttl);
             }
         }
@@ -239,19 +255,17 @@ impl OneHop {
     pub(super) fn came(&mut self, guid: Guid, cx: &mut Context<'_, Self>) {
         let peer = self.peer(guid);
         if self.add(peer, cx) {
-            self.note(cx);
-            self.heard.joined.push((peer, self.rho()));
+            self.heard.came(peer, self.rho());
             self.bound(cx);
         }
     }
 
     /// Somebody went. Whoever stands right after it is the one who tells all; others tell a few.
     pub(super) fn went(&mut self, at: u64, cx: &mut Context<'_, Self>) {
-        let mine = self.stands_before(at);
+        let mine = self.members.before(self.mine).is_some_and(|previous| previous.at == at);
         if self.take_out(at, cx).is_some() {
-            self.heard.left.push((at, if mine { self.rho() } else { NEARBY }));
+            self.heard.went(at, if mine { self.rho() } else { NEARBY });
             if mine {
-                self.note(cx);
                 self.sign = cx.now();
                 self.take_over();
             } else {
@@ -259,10 +273,6 @@ impl OneHop {
             }
             self.bound(cx);
         }
-    }
-
-    fn stands_before(&self, at: u64) -> bool {
-        self.members.before(self.mine).is_some_and(|previous| previous.at == at)
     }
 
     /// What was found out by chance was told to a few; what comes later from whoever tells all goes to more.
@@ -286,7 +296,7 @@ impl OneHop {
         let between = |(at, ttl): &(u64, u8)| *ttl < rho && mine.wrapping_sub(*at) < reach;
         let (told, kept): (VecDeque<_>, _) = self.went.iter().partition(|went| between(went));
         self.went = kept;
-        self.heard.left.extend(told.into_iter().map(|(at, _)| (at, rho)));
+        told.into_iter().for_each(|(at, _)| self.heard.went(at, rho));
     }
 
     /// More events than an interval may hold are told at once.
@@ -294,13 +304,6 @@ impl OneHop {
         if self.heard.len() > MAX_HEARD {
             self.tell_all(cx);
         }
-    }
-
-    fn note(&mut self, cx: &Context<'_, Self>) {
-        if self.rate.len() == MAX_RATE {
-            self.rate.pop_front();
-        }
-        self.rate.push_back(cx.now());
     }
 
     fn add(&mut self, peer: Peer, cx: &mut Context<'_, Self>) -> bool {
@@ -323,6 +326,11 @@ impl OneHop {
         let before = beside(self);
         let (guid, changed) = change(self)?;
         cx.change(changed);
+        // Each coming and going counts once, however often it is told.
+        if self.rate.len() == MAX_RATE {
+            self.rate.pop_front();
+        }
+        self.rate.push_back(cx.now());
         let after = beside(self);
         for old in before.into_iter().flatten().filter(|old| !after.contains(&Some(*old))) {
             cx.unwant(old.guid);
@@ -341,7 +349,7 @@ impl OneHop {
     /// Somebody may be gone: it is asked.
     pub(super) fn suspect(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
         if self.stage == Stage::In && self.members.get(self.peer(peer).at).is_some() {
-            self.calls.ask(peer, Message::Ping, Awaited::Suspect(peer), cx);
+            self.calls.ask(peer, Message::Ping, Purpose::Suspect(peer), cx);
         }
     }
 
@@ -351,7 +359,7 @@ impl OneHop {
         if self.differs >= PATIENCE {
             self.differs = 0;
             let at = rand_core::Rng::next_u64(cx.rng());
-            self.calls.ask(from, Message::Check(at), Awaited::Compare(at), cx);
+            self.calls.ask(from, Message::Check(at), Purpose::Compare(at), cx);
         }
     }
 
@@ -364,48 +372,48 @@ impl OneHop {
         let mine: Vec<Peer> = near.take_while(|peer| half(peer.at).wrapping_sub(half(at)) <= span).collect();
         let unknown_there = mine.iter().filter(|peer| !theirs.contains(&half(peer.at)) && peer.at != self.mine);
         for peer in unknown_there.take(MAX_DOUBTS).map(|peer| peer.guid).collect::<Vec<_>>() {
-            self.calls.ask_in_turn(peer, Message::Ping, Awaited::Suspect(peer), cx);
+            self.calls.ask_in_turn(peer, Message::Ping, Purpose::Suspect(peer), cx);
         }
         let unknown_here = theirs.iter().filter(|head| !mine.iter().any(|peer| half(peer.at) == **head));
         let unknown_here: Vec<u32> = unknown_here.take(MAX_DOUBTS).copied().collect();
         if !unknown_here.is_empty() {
-            self.calls.ask(from, Message::Who(unknown_here), Awaited::Who, cx);
+            self.calls.ask(from, Message::Who(unknown_here), Purpose::Who, cx);
         }
     }
 
     // Answers.
 
-    pub(super) fn answered(&mut self, awaited: Awaited, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
-        match (awaited, message) {
-            (_, Message::Absent) => self.unanswered(awaited, from, cx),
-            (Awaited::Place, Message::Page(peers)) => {
+    pub(super) fn answered(&mut self, purpose: Purpose, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
+        match (purpose, message) {
+            (_, Message::Absent) => self.unanswered(purpose, from, cx),
+            (Purpose::Place, Message::Page(peers)) => {
                 // Of the seed and those it names, whoever stands first after this node's place.
                 let me = cx.me();
                 let named = peers.iter().take(PAGE).chain([&from]).filter(|peer| **peer != me);
                 let next = named.min_by_key(|peer| self.peer(**peer).at.wrapping_sub(self.mine));
                 if let Some(&next) = next {
-                    self.calls.ask(next, Message::Enter, Awaited::Enter, cx);
+                    self.calls.ask(next, Message::Enter, Purpose::Enter, cx);
                 }
             }
-            (Awaited::Enter | Awaited::Page, Message::Page(peers)) => {
+            (Purpose::Enter | Purpose::Page, Message::Page(peers)) => {
                 let source = self.peer(from);
                 self.members.insert(source);
                 // Whoever is in already was alone, and is no longer.
-                if self.stage == Stage::Joining || awaited == Awaited::Enter {
+                if self.stage == Stage::Joining || purpose == Purpose::Enter {
                     self.page(from, &peers, cx);
                 }
             }
-            (Awaited::Compare(at), Message::Heads(heads)) => self.compared(from, at, &heads, cx),
-            (Awaited::Who, Message::Page(peers)) => {
+            (Purpose::Compare(at), Message::Heads(heads)) => self.compared(from, at, &heads, cx),
+            (Purpose::Who, Message::Page(peers)) => {
                 for peer in peers.into_iter().take(MAX_DOUBTS) {
-                    self.calls.ask_in_turn(peer, Message::Ping, Awaited::Suspect(peer), cx);
+                    self.calls.ask_in_turn(peer, Message::Ping, Purpose::Suspect(peer), cx);
                 }
             }
-            (Awaited::Suspect(_), Message::Pong) => {
+            (Purpose::Suspect(_), Message::Pong) => {
                 // An event was lost; those close by probably did not hear it either.
                 let peer = self.peer(from);
                 if self.add(peer, cx) {
-                    self.heard.joined.push((peer, NEARBY));
+                    self.heard.came(peer, NEARBY);
                 }
             }
             _ => {}
@@ -413,20 +421,20 @@ impl OneHop {
     }
 
     /// No answer, or one that is none. Events that did not arrive go to the next peer after.
-    pub(super) fn unanswered(&mut self, awaited: Awaited, peer: Guid, cx: &mut Context<'_, Self>) {
-        match awaited {
-            Awaited::Place | Awaited::Enter if (self.tries as usize) < self.seeds.len() => self.try_seed(cx),
-            Awaited::Page => {
+    pub(super) fn unanswered(&mut self, purpose: Purpose, peer: Guid, cx: &mut Context<'_, Self>) {
+        match purpose {
+            Purpose::Place | Purpose::Enter if (self.tries as usize) < self.seeds.len() => self.try_seed(cx),
+            Purpose::Page => {
                 // The rest is read from whoever stands after.
                 let gone = self.peer(peer).at;
                 self.members.remove(gone);
                 let last = self.members.before(self.mine).map_or(self.mine, |last| last.at);
                 if let Some(next) = self.members.after(self.mine) {
-                    self.calls.ask(next.guid, Message::Ask(last), Awaited::Page, cx);
+                    self.calls.ask(next.guid, Message::Ask(last), Purpose::Page, cx);
                 }
             }
-            Awaited::Suspect(_) => self.went(self.peer(peer).at, cx),
-            Awaited::Place | Awaited::Enter | Awaited::Compare(_) | Awaited::Who => {}
+            Purpose::Suspect(_) => self.went(self.peer(peer).at, cx),
+            Purpose::Place | Purpose::Enter | Purpose::Compare(_) | Purpose::Who => {}
         }
     }
 }
@@ -441,8 +449,10 @@ pub(super) const MAX_TELLING: usize = 64;
 const MAX_TTL: u8 = 32;
 /// How often what was found out by chance is told on: to the seven next.
 const NEARBY: u8 = 3;
-/// How many goings are remembered, with how far they were told: more than come until all have heard of one.
-const MAX_WENT: usize = 64;
+/// How many goings are remembered, with how far they were told: of ten thousand peers who stay for an hour 2.8 go each
+/// second, and all have heard of one after three intervals until it is noticed and fourteen on the way, 85 seconds.
+/// What is forgotten too soon is not told on, and comes out when tables are compared.
+pub(super) const MAX_WENT: usize = 256;
 /// How many differences of one comparison are looked into.
 const MAX_DOUBTS: usize = 16;
 /// How many events the rate is reckoned from.

@@ -9,7 +9,7 @@ use polymorph_core::{Guid, Time};
 
 use super::super::calls::{self, Calls};
 use super::super::prefix::{Peer, head};
-use super::events::{Heard, MAX_HEARD, MAX_RATE, MAX_SEEDS, MAX_TELLING, PATIENCE};
+use super::events::{Heard, MAX_HEARD, MAX_RATE, MAX_SEEDS, MAX_TELLING, MAX_WENT, PATIENCE};
 use super::members::Members;
 use super::{Config, OneHop, Stage};
 
@@ -44,7 +44,7 @@ impl Model for OneHop {
             closer: true,
             degree: Some(2),
             // Everybody, and what is bounded by name.
-            entries: Some(peers + MAX_SEEDS + MAX_HEARD + MAX_TELLING + MAX_RATE + calls::MAX),
+            entries: Some(peers + MAX_SEEDS + MAX_HEARD + MAX_WENT + MAX_TELLING + MAX_RATE + calls::MAX),
             // The next peer is told something with every interval, and says that it heard.
             idle: Some(60.0 / config.interval.as_secs_f64() * 2.0 * 1.2),
             heals: true,

@@ -8,7 +8,7 @@ use polymorph_core::topology::question::Target;
 
 use super::super::links::Holds;
 use super::table::{Micros, micros};
-use super::{Awaited, MAX_LEAF, MAX_PATH, Message, Pastry, Proximity, Set, Stage, Timer};
+use super::{MAX_LEAF, MAX_PATH, Message, Pastry, Proximity, Purpose, Set, Stage, Timer};
 
 /// How a newcomer looks for a near member (Castro et al. 2002, fig. 2): through the leaf set of a seed to the nearest of
 /// it, then through its table, from the last row to the first, and through first rows until nobody is nearer.
@@ -85,8 +85,8 @@ impl Pastry {
         let (set, nearer) = (Set::Leafs, true);
         self.approach =
             Some(Approach { best: seed, rtt: None, set, measuring: vec![seed], nearer, last: false, steps: 0 });
-        self.call(seed, Message::Ask(set), Awaited::Approach(set), cx);
-        self.call(seed, Message::Ping, Awaited::Measure { peer: seed, again: false }, cx);
+        self.call(seed, Message::Ask(set), Purpose::Approach(set), cx);
+        self.call(seed, Message::Ping, Purpose::Measure { peer: seed, again: false }, cx);
     }
 
     /// The nearest so far named others: all of them are measured.
@@ -102,7 +102,7 @@ impl Pastry {
         let fresh: Vec<Guid> = peers.iter().copied().filter(|peer| *peer != me).take(MAX_NAMED).collect();
         approach.measuring.extend(&fresh);
         for peer in fresh {
-            if !self.call(peer, Message::Ping, Awaited::Measure { peer, again: false }, cx) {
+            if !self.call(peer, Message::Ping, Purpose::Measure { peer, again: false }, cx) {
                 self.approach_measured(peer, None, cx);
             }
         }
@@ -124,16 +124,16 @@ impl Pastry {
 
     /// The next step, once all of the last one are measured.
     fn approach_on(&mut self, cx: &mut Context<'_, Self>) {
-        let waits = self.calls.any(|awaited| matches!(awaited, Awaited::Approach(_)));
+        let waits = self.calls.any(|purpose| matches!(purpose, Purpose::Approach(_)));
         let Some(approach) = self.approach.as_ref().filter(|approach| approach.measuring.is_empty() && !waits) else {
             return;
         };
         let (best, set) = (approach.best, approach.set);
         let over = approach.steps >= MAX_STEPS || approach.last && !approach.nearer;
-        if over || !self.call(best, Message::Ask(set), Awaited::Approach(set), cx) {
+        if over || !self.call(best, Message::Ask(set), Purpose::Approach(set), cx) {
             self.approach = None;
             self.ask_in(best, MAX_ASKS, cx);
-            self.call(best, Message::Ask(Set::Near), Awaited::Nearer(best, Set::Near), cx);
+            self.call(best, Message::Ask(Set::Near), Purpose::Nearer(best, Set::Near), cx);
         }
     }
 
@@ -176,7 +176,7 @@ impl Pastry {
             if self.leafs.is_beside(&leaf) {
                 self.say_here(leaf, cx);
             } else {
-                self.call(leaf, Message::Met, Awaited::Leaf(leaf), cx);
+                self.call(leaf, Message::Met, Purpose::Leaf(leaf), cx);
             }
         }
         let mut row = 0;
@@ -184,7 +184,7 @@ impl Pastry {
             let shared = self.digits().shared(self.mine, self.peer(hop).at);
             self.consider(hop, cx);
             for set in (row..=shared).map(Set::Row) {
-                self.call(hop, Message::Ask(set), Awaited::Nearer(hop, set), cx);
+                self.call(hop, Message::Ask(set), Purpose::Nearer(hop, set), cx);
             }
             row = row.max(shared + 1);
         }

@@ -10,7 +10,7 @@ use super::super::links::Holds;
 use super::joining::RETRY;
 use super::lost::Hope;
 use super::table::Offer;
-use super::{Awaited, Message, Pastry, Proximity, Set, Stage, Timer};
+use super::{Message, Pastry, Proximity, Purpose, Set, Stage, Timer};
 
 impl Pastry {
     // The leaf set.
@@ -34,7 +34,7 @@ impl Pastry {
     }
 
     pub(super) fn say_here(&mut self, peer: Guid, cx: &mut Context<'_, Self>) -> bool {
-        self.call(peer, Message::Here(self.leafs.guids()), Awaited::Here(peer), cx)
+        self.call(peer, Message::Here(self.leafs.guids()), Purpose::Here(peer), cx)
     }
 
     /// Somebody is there and says who stands around it.
@@ -63,7 +63,7 @@ impl Pastry {
         for &guid in leafs.iter().take(super::MAX_LEAF).filter(|guid| **guid != me) {
             let silent = self.lost.is_fresh(&guid, now, long);
             if !silent && self.leafs.lacks(&self.peer(guid)) {
-                self.call(guid, Message::Met, Awaited::Leaf(guid), cx);
+                self.call(guid, Message::Met, Purpose::Leaf(guid), cx);
             }
         }
     }
@@ -101,12 +101,12 @@ impl Pastry {
                 self.tries = 0;
                 return cx.set(Timer::Join, RETRY);
             };
-            self.call(nearest.guid, Message::Met, Awaited::Leaf(nearest.guid), cx);
-            self.call(nearest.guid, Message::Ask(Set::Leafs), Awaited::Leafs(nearest.guid), cx);
+            self.call(nearest.guid, Message::Met, Purpose::Leaf(nearest.guid), cx);
+            self.call(nearest.guid, Message::Ask(Set::Leafs), Purpose::Leafs(nearest.guid), cx);
         }
         let ends = self.leafs.extremes().into_iter().flatten();
         for end in ends.filter(|_| self.leafs.has_room()).collect::<Vec<_>>() {
-            self.call(end.guid, Message::Ask(Set::Leafs), Awaited::Leafs(end.guid), cx);
+            self.call(end.guid, Message::Ask(Set::Leafs), Purpose::Leafs(end.guid), cx);
         }
     }
 
@@ -118,7 +118,7 @@ impl Pastry {
     /// asked.
     pub(super) fn suspect(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
         if self.stage == Stage::In && (self.leafs.contains(&peer) || self.table.contains(&peer)) {
-            self.call(peer, Message::Ping, Awaited::Suspect(peer), cx);
+            self.call(peer, Message::Ping, Purpose::Suspect(peer), cx);
         } else {
             cx.unwant(peer);
             self.gone(peer, cx);
@@ -164,8 +164,8 @@ impl Pastry {
         let same = self.table.row(row).map(|entry| entry.peer.guid);
         let after = self.table.row(row.saturating_add(1)).map(|entry| entry.peer.guid);
         let who = same.chain(after).nth(asked.into()).filter(|_| asked < MAX_ASKED);
-        let awaited = Awaited::Slot { row, column, asked: asked + 1 };
-        let asks = who.is_some_and(|who| self.call(who, Message::Ask(Set::Slot { row, column }), awaited, cx));
+        let purpose = Purpose::Slot { row, column, asked: asked + 1 };
+        let asks = who.is_some_and(|who| self.call(who, Message::Ask(Set::Slot { row, column }), purpose, cx));
         if !asks && self.holes.len() < MAX_HOLES {
             self.holes.push_back((row, column));
         }
@@ -190,12 +190,12 @@ impl Pastry {
             let pick = cx.pick(count);
             let peer = self.table.row(row).nth(pick).map(|entry| entry.peer.guid);
             if let Some(peer) = peer {
-                self.call(peer, Message::Ask(Set::Row(row)), Awaited::Nearer(peer, Set::Row(row)), cx);
+                self.call(peer, Message::Ask(Set::Row(row)), Purpose::Nearer(peer, Set::Row(row)), cx);
             }
         }
         let near = self.near.guids();
         if let Some(&peer) = near.get(cx.pick(near.len())) {
-            self.call(peer, Message::Ask(Set::Near), Awaited::Nearer(peer, Set::Near), cx);
+            self.call(peer, Message::Ask(Set::Near), Purpose::Nearer(peer, Set::Near), cx);
         }
     }
 
@@ -213,7 +213,7 @@ impl Pastry {
         let empty = self.table.get(row, column).is_none();
         if empty || self.config.proximity == Proximity::Measured {
             let message = if empty { Message::Met } else { Message::Ping };
-            self.call(peer, message, Awaited::Measure { peer, again: false }, cx);
+            self.call(peer, message, Purpose::Measure { peer, again: false }, cx);
         }
     }
 
@@ -223,7 +223,7 @@ impl Pastry {
         let rtt = self.rtt(&peer, cx);
         let counts = self.config.proximity == Proximity::Measured;
         if rtt.is_none() && counts && !again {
-            self.call(peer, Message::Ping, Awaited::Measure { peer, again: true }, cx);
+            self.call(peer, Message::Ping, Purpose::Measure { peer, again: true }, cx);
         } else if self.approach.is_some() {
             self.approach_measured(peer, rtt, cx);
         } else if self.stage == Stage::In {
@@ -246,21 +246,21 @@ impl Pastry {
             && self.config.proximity == Proximity::Measured
         {
             for peer in [guid, other] {
-                self.call(peer, Message::Ping, Awaited::Measure { peer, again: true }, cx);
+                self.call(peer, Message::Ping, Purpose::Measure { peer, again: true }, cx);
             }
         }
     }
 
     /// No answer, or one that is none. A question may be lost with its wire: everybody is asked once more before it is
     /// passed over, which for a leaf would make another the owner.
-    pub(super) fn unanswered(&mut self, awaited: Awaited, peer: Guid, cx: &mut Context<'_, Self>) {
-        if awaited == Awaited::Suspect(peer) {
+    pub(super) fn unanswered(&mut self, purpose: Purpose, peer: Guid, cx: &mut Context<'_, Self>) {
+        if purpose == Purpose::Suspect(peer) {
             self.gone(peer, cx);
         } else {
             self.suspect(peer, cx);
         }
-        match awaited {
-            Awaited::Approach(_) => {
+        match purpose {
+            Purpose::Approach(_) => {
                 self.approach = None;
                 // The other seeds are tried at once.
                 if (self.tries as usize) < self.seeds.len() {
@@ -269,11 +269,11 @@ impl Pastry {
                     self.try_again(cx);
                 }
             }
-            Awaited::Measure { .. } => self.approach_measured(peer, None, cx),
-            Awaited::Slot { row, column, asked } => self.mend_slot(row, column, asked, cx),
-            Awaited::Leaf(peer) if !self.leafs.contains(&peer) => self.note_lost(peer, Hope::Some, cx),
-            Awaited::Leaf(_) => {}
-            Awaited::Here(_) | Awaited::Leafs(_) | Awaited::Nearer(..) | Awaited::Suspect(_) => {}
+            Purpose::Measure { .. } => self.approach_measured(peer, None, cx),
+            Purpose::Slot { row, column, asked } => self.mend_slot(row, column, asked, cx),
+            Purpose::Leaf(peer) if !self.leafs.contains(&peer) => self.note_lost(peer, Hope::Some, cx),
+            Purpose::Leaf(_) => {}
+            Purpose::Here(_) | Purpose::Leafs(_) | Purpose::Nearer(..) | Purpose::Suspect(_) => {}
         }
     }
 

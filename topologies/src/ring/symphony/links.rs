@@ -10,7 +10,7 @@ use polymorph_core::topology::question::{Hold, Role, Target};
 use polymorph_core::{Guid, Key};
 
 use super::super::prefix::{Peer, head};
-use super::{Awaited, Message, Symphony, Timer};
+use super::{Message, Purpose, Symphony, Timer};
 
 /// Who drew a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,7 +178,7 @@ impl Symphony {
             self.links.all.retain(|link| link.by == By::Peer);
             self.links.drawn_for = count;
         }
-        self.awaited.retain(|(_, awaited)| *awaited == Awaited::Exchange);
+        self.open.retain(|(_, purpose)| *purpose == Purpose::Exchange);
         let missing = self.config.links.saturating_sub(self.links.count(By::Me));
         for _ in 0..missing {
             self.draw(REDRAWS, cx);
@@ -190,7 +190,7 @@ impl Symphony {
             peers.dedup();
             for peer in peers {
                 let ticket = cx.call(peer, Message::Linked(ahead.clone()));
-                self.expect(ticket, Awaited::Exchange);
+                self.expect(ticket, Purpose::Exchange);
             }
         }
     }
@@ -200,30 +200,30 @@ impl Symphony {
         let unit = cx.pick(1 << 30) as f64 / f64::from(1 << 30);
         let share = harmonic(self.links.drawn_for, unit);
         let ticket = cx.lookup(Target::Key(point(self.mine, share)), 1);
-        self.expect(ticket, Awaited::Drawn(left));
+        self.expect(ticket, Purpose::Drawn(left));
     }
 
-    /// An answer will come; the oldest is given up where too many are awaited.
-    fn expect(&mut self, ticket: Ticket, awaited: Awaited) {
-        if self.awaited.len() == MAX_AWAITED {
-            self.awaited.remove(0);
+    /// An answer will come; the oldest is given up where too many questions are open.
+    fn expect(&mut self, ticket: Ticket, purpose: Purpose) {
+        if self.open.len() == MAX_OPEN {
+            self.open.remove(0);
         }
-        self.awaited.push((ticket, awaited));
+        self.open.push((ticket, purpose));
     }
 
-    pub(super) fn take(&mut self, ticket: Ticket) -> Option<Awaited> {
-        let index = self.awaited.iter().position(|(awaited, _)| *awaited == ticket)?;
-        Some(self.awaited.swap_remove(index).1)
+    pub(super) fn take(&mut self, ticket: Ticket) -> Option<Purpose> {
+        let index = self.open.iter().position(|(open, _)| *open == ticket)?;
+        Some(self.open.swap_remove(index).1)
     }
 
     /// Whoever stands at the distance is asked for a link, unless it is a neighbor already.
     pub(super) fn found(&mut self, ticket: Ticket, owner: Option<Guid>, cx: &mut Context<'_, Self>) {
-        let Some(Awaited::Drawn(left)) = self.take(ticket) else { return };
+        let Some(Purpose::Drawn(left)) = self.take(ticket) else { return };
         let known = |owner: &Guid| self.neighbors().iter().any(|neighbor| neighbor.peer == *owner);
         match owner.filter(|owner| *owner != cx.me() && !known(owner)) {
             Some(owner) => {
                 let ticket = cx.call(owner, Message::Link);
-                self.expect(ticket, Awaited::Link(left));
+                self.expect(ticket, Purpose::Link(left));
             }
             None => self.draw_again(left, cx),
         }
@@ -256,15 +256,15 @@ impl Symphony {
 
     pub(super) fn reply(&mut self, ticket: Ticket, from: Guid, message: Message, cx: &mut Context<'_, Self>) {
         match (self.take(ticket), message) {
-            (Some(Awaited::Link(_)), Message::Linked(ahead)) => {
+            (Some(Purpose::Link(_)), Message::Linked(ahead)) => {
                 let ahead = self.peers(&ahead);
                 self.links.add(Peer::new(&self.place(), from), By::Me, ahead);
             }
-            (Some(Awaited::Link(left)), _) => self.draw_again(left, cx),
-            (Some(Awaited::Exchange), Message::Linked(ahead)) => {
+            (Some(Purpose::Link(left)), _) => self.draw_again(left, cx),
+            (Some(Purpose::Exchange), Message::Linked(ahead)) => {
                 self.heard_ahead(from, &ahead);
             }
-            (Some(Awaited::Exchange), _) => self.links.remove(&from),
+            (Some(Purpose::Exchange), _) => self.links.remove(&from),
             _ => {}
         }
     }
@@ -276,8 +276,8 @@ pub(super) const BESIDE: usize = 2;
 pub(super) const MAX_AHEAD: usize = 64;
 /// How often a distance is drawn again when nobody there takes a link.
 const REDRAWS: u32 = 6;
-/// How many answers may be awaited: all links' neighbors, and those that are drawn.
-pub(super) const MAX_AWAITED: usize = 128;
+/// How many questions may be open: all links' neighbors, and those that are drawn.
+pub(super) const MAX_OPEN: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use polymorph_core::topology::question::Target;
 
 use super::super::chord::{self, Chord};
 use super::super::prefix::{Peer, head, mix};
-use super::links::{BESIDE, By, Links, MAX_AHEAD, MAX_AWAITED, harmonic, point};
+use super::links::{BESIDE, By, Links, MAX_AHEAD, MAX_OPEN, harmonic, point};
 use super::{Config, Symphony};
 
 impl Config {
@@ -23,7 +23,7 @@ impl Model for Symphony {
 
     fn new(config: &Config, place: Place) -> Self {
         let ring = <Chord as Model>::new(&config.ring(), place);
-        Self { config: *config, ring, mine: head(&place.mine()), links: Links::default(), awaited: Vec::new() }
+        Self { config: *config, ring, mine: head(&place.mine()), links: Links::default(), open: Vec::new() }
     }
 
     fn claims(config: &Config, peers: usize) -> Claims {
@@ -37,7 +37,7 @@ impl Model for Symphony {
             // A hop goes to whoever knows somebody near the key, and may itself be farther (§3.5).
             closer: false,
             // The ring's, the links, and whom each of the neighbors is linked to.
-            entries: ring.entries.map(|ring| ring + 3 * config.links + neighbors * MAX_AHEAD + MAX_AWAITED),
+            entries: ring.entries.map(|ring| ring + 3 * config.links + neighbors * MAX_AHEAD + MAX_OPEN),
             // The ring's, and neighbors exchanged with everybody, half of them by the other's question.
             idle: ring.idle.map(|ring| ring + 60.0 / config.relink.as_secs_f64() * 2.0 * (WIRE * neighbors) as f64),
             heals: ring.heals,
@@ -51,7 +51,7 @@ impl Model for Symphony {
     }
 
     fn entries(&self) -> usize {
-        self.ring.entries() + self.links.size() + self.awaited.len()
+        self.ring.entries() + self.links.size() + self.open.len()
     }
 
     fn owner(config: &Config, all: &Census, to: &Target<Self>) -> Option<Guid> {

@@ -9,7 +9,7 @@ use polymorph_core::topology::question::Target;
 
 use super::super::links::Holds;
 use super::mesh::Micros;
-use super::{Awaited, Message, Proximity, Set, Stage, Tapestry, Timer};
+use super::{Message, Proximity, Purpose, Set, Stage, Tapestry, Timer};
 
 /// A newcomer that not all who need to know of know yet.
 #[derive(Debug)]
@@ -51,10 +51,10 @@ impl Tapestry {
         }
         let way = self.tries as usize % ways;
         self.tries += 1;
-        self.calls.forget(|awaited| matches!(awaited, Awaited::Root | Awaited::First(_)));
+        self.calls.forget(|purpose| matches!(purpose, Purpose::Root | Purpose::First(_)));
         if let Some(&seed) = self.seeds.iter().chain(self.lost.iter().rev()).nth(way) {
             let ticket = cx.lookup_via(seed, Target::Key(self.place.mine()), 2);
-            self.calls.expect(ticket, Awaited::Root);
+            self.calls.expect(ticket, Purpose::Root);
         }
         let wait = cx.jitter(RETRY * 2u32.pow(self.tries.min(MAX_DOUBLINGS)), 0.3);
         cx.set(Timer::Join, wait);
@@ -70,7 +70,7 @@ impl Tapestry {
         match peers.iter().copied().find(|peer| *peer != me) {
             Some(root) => {
                 self.coming = Some(Coming { root, reached: Vec::new() });
-                self.call(root, Message::Ask(Set::Row(0)), Awaited::First(0), cx);
+                self.call(root, Message::Ask(Set::Row(0)), Purpose::First(0), cx);
             }
             _ if !(self.tries as usize).is_multiple_of(self.seeds.len() + self.lost.len()) => self.try_seed(cx),
             _ => {}
@@ -88,7 +88,7 @@ impl Tapestry {
             }
         });
         if row < shared && row + 1 < self.digits().count() {
-            self.call(root, Message::Ask(Set::Row(row + 1)), Awaited::First(row + 1), cx);
+            self.call(root, Message::Ask(Set::Row(row + 1)), Purpose::First(row + 1), cx);
             return;
         }
         if self.stage == Stage::Joining {
@@ -98,7 +98,7 @@ impl Tapestry {
         // The first of each slot learn that they are in it; whoever is not there is put out again.
         let firsts: Vec<Guid> = self.mesh.slots_from(0).map(|(_, slot)| slot[0].peer.guid).collect();
         for peer in firsts {
-            self.call(peer, Message::Met, Awaited::Measure { peer, again: false }, cx);
+            self.call(peer, Message::Met, Purpose::Measure { peer, again: false }, cx);
         }
     }
 
@@ -167,7 +167,7 @@ impl Tapestry {
     }
 
     fn is_asked(&self, peer: &Guid) -> bool {
-        self.calls.any(|awaited| matches!(awaited, Awaited::Measure { peer: other, .. } if other == peer))
+        self.calls.any(|purpose| matches!(purpose, Purpose::Measure { peer: other, .. } if other == peer))
     }
 
     /// Somebody on the list was measured, or does not answer.
@@ -183,7 +183,7 @@ impl Tapestry {
 
     /// The next row, once everybody is measured and all who were asked have named whom they know.
     pub(super) fn search_on(&mut self, cx: &mut Context<'_, Self>) {
-        let waits = self.calls.any(|awaited| matches!(awaited, Awaited::Nearer(..)));
+        let waits = self.calls.any(|purpose| matches!(purpose, Purpose::Nearer(..)));
         let Some(search) = self.search.as_mut().filter(|search| search.list.is_empty() && !waits) else { return };
         search.measured.sort_unstable();
         search.measured.truncate(KEPT);
@@ -195,10 +195,10 @@ impl Tapestry {
         let nearest: Vec<Guid> = search.measured.iter().map(|(_, peer)| *peer).collect();
         for peer in nearest {
             for set in [Set::Row(row), Set::Backs(row)] {
-                self.call(peer, Message::Ask(set), Awaited::Nearer(peer, set), cx);
+                self.call(peer, Message::Ask(set), Purpose::Nearer(peer, set), cx);
             }
         }
-        if !self.calls.any(|awaited| matches!(awaited, Awaited::Nearer(..))) {
+        if !self.calls.any(|purpose| matches!(purpose, Purpose::Nearer(..))) {
             self.search = None;
         }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::prefix::{Peer, head};
 use super::mesh::{Micros, UNMEASURED};
-use super::{Awaited, HasIt, Message, Stage, Tapestry, Timer};
+use super::{HasIt, Message, Purpose, Stage, Tapestry, Timer};
 
 /// What an application may ask of its own node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -228,7 +228,7 @@ impl Tapestry {
             if server == me {
                 let has = if self.own.contains(&object) { HasIt::Yes } else { HasIt::No };
                 self.has(id, me, has, true, cx);
-            } else if !self.call(server, Message::Have(object), Awaited::Have { id, server, again: false }, cx) {
+            } else if !self.call(server, Message::Have(object), Purpose::Have { id, server, again: false }, cx) {
                 self.has_not(id, server, cx);
             }
         }
@@ -246,8 +246,8 @@ impl Tapestry {
         let object = finding.object;
         let one = finding.most == 1 && finding.named.len() == 1;
         if rtt.is_none() && !again && !one {
-            let awaited = Awaited::Have { id, server, again: true };
-            if self.call(server, Message::Have(object), awaited, cx) {
+            let purpose = Purpose::Have { id, server, again: true };
+            if self.call(server, Message::Have(object), purpose, cx) {
                 return;
             }
         }

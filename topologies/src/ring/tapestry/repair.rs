@@ -10,7 +10,7 @@ use polymorph_core::topology::question::Hold;
 use super::super::links::Holds;
 use super::joining::RETRY;
 use super::mesh::Micros;
-use super::{Awaited, Message, Proximity, Set, Stage, Tapestry, Timer};
+use super::{Message, Proximity, Purpose, Set, Stage, Tapestry, Timer};
 
 impl Tapestry {
     /// Asks two peers of the table whether they are there: one after the other of all, and one of the last row in turn,
@@ -27,7 +27,7 @@ impl Tapestry {
         let turns = [self.turn % count, count - 1 - self.turn % last.max(1)];
         for index in turns {
             let Some(peer) = self.mesh.get(index) else { continue };
-            self.call(peer.guid, Message::Holes(self.mesh.holes()), Awaited::Beacon(peer.guid), cx);
+            self.call(peer.guid, Message::Holes(self.mesh.holes()), Purpose::Beacon(peer.guid), cx);
         }
     }
 
@@ -40,13 +40,13 @@ impl Tapestry {
                 slot.iter().all(|entry| entry.pinned)
             });
             if empty && !self.mesh.contains(&peer) {
-                self.call(peer, Message::Met, Awaited::Measure { peer, again: false }, cx);
+                self.call(peer, Message::Met, Purpose::Measure { peer, again: false }, cx);
             }
         }
     }
 
     pub(super) fn measure(&mut self, peer: Guid, again: bool, cx: &mut Context<'_, Self>) -> bool {
-        self.call(peer, Message::Met, Awaited::Measure { peer, again }, cx)
+        self.call(peer, Message::Met, Purpose::Measure { peer, again }, cx)
     }
 
     /// A round trip, if it was measured.
@@ -81,7 +81,7 @@ impl Tapestry {
     /// Somebody has this node in its table: perhaps it is nearer than those here, if that is not known yet.
     pub(super) fn weigh(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
         if self.config.proximity == Proximity::Measured && self.rtt(&peer, cx).is_none() {
-            self.call(peer, Message::Ping, Awaited::Measure { peer, again: true }, cx);
+            self.call(peer, Message::Ping, Purpose::Measure { peer, again: true }, cx);
         }
     }
 
@@ -90,7 +90,7 @@ impl Tapestry {
         self.casts_again(peer, cx);
         if self.stage == Stage::In && self.mesh.contains(&peer) {
             cx.want(peer, Hold::Cached);
-            self.call(peer, Message::Ping, Awaited::Suspect(peer), cx);
+            self.call(peer, Message::Ping, Purpose::Suspect(peer), cx);
         } else {
             self.gone(peer, cx);
         }
@@ -126,8 +126,8 @@ impl Tapestry {
         }
         let who = self.mesh.slots_from(row).map(|(_, slot)| slot[0].peer.guid).nth(asked.into());
         if let Some(who) = who {
-            let awaited = Awaited::Slot { row, column, asked: asked + 1 };
-            self.call(who, Message::Ask(Set::Slot { row, column }), awaited, cx);
+            let purpose = Purpose::Slot { row, column, asked: asked + 1 };
+            self.call(who, Message::Ask(Set::Slot { row, column }), purpose, cx);
         }
     }
 
@@ -145,21 +145,21 @@ impl Tapestry {
 
     /// No answer, or one that is none. A question may be lost with its wire: whoever is in the table is asked once
     /// more before its slot becomes empty.
-    pub(super) fn unanswered(&mut self, awaited: Awaited, peer: Guid, cx: &mut Context<'_, Self>) {
-        if awaited == Awaited::Suspect(peer) {
+    pub(super) fn unanswered(&mut self, purpose: Purpose, peer: Guid, cx: &mut Context<'_, Self>) {
+        if purpose == Purpose::Suspect(peer) {
             self.gone(peer, cx);
         } else {
             self.suspect(peer, cx);
         }
-        match awaited {
+        match purpose {
             // The other seeds are tried at once, then again after a while.
-            Awaited::First(_) if (self.tries as usize) < self.seeds.len() => self.try_seed(cx),
-            Awaited::First(_) => {}
-            Awaited::Measure { .. } => self.search_measured(peer, None, cx),
-            Awaited::Nearer(..) => self.search_on(cx),
-            Awaited::Slot { row, column, asked } => self.mend_slot(row, column, asked, cx),
-            Awaited::Have { id, server, .. } => self.has_not(id, server, cx),
-            Awaited::Root | Awaited::Beacon(_) | Awaited::Suspect(_) => {}
+            Purpose::First(_) if (self.tries as usize) < self.seeds.len() => self.try_seed(cx),
+            Purpose::First(_) => {}
+            Purpose::Measure { .. } => self.search_measured(peer, None, cx),
+            Purpose::Nearer(..) => self.search_on(cx),
+            Purpose::Slot { row, column, asked } => self.mend_slot(row, column, asked, cx),
+            Purpose::Have { id, server, .. } => self.has_not(id, server, cx),
+            Purpose::Root | Purpose::Beacon(_) | Purpose::Suspect(_) => {}
         }
     }
 
