@@ -181,7 +181,7 @@ impl Contact {
         let signed = postcard::to_extend(&body, Vec::with_capacity(USUAL_BYTES)).unwrap_or_default();
         let signed = Bytes::from(signed.into_boxed_slice());
         let signature = signer.sign(Domain::Contact, &signed);
-        let inner = Inner::of(&body, signature);
+        let inner = Inner::of(&body, signer.guid(), signature);
         Self(Arc::new(Inner { signed, ..inner }))
     }
 
@@ -196,7 +196,7 @@ impl Contact {
         if body.addresses.len() > MAX_ADDRESSES || body.extensions.len() > MAX_ADDRESSES {
             return Err(ContactError::TooLarge);
         }
-        let inner = Inner::of(&body, signature);
+        let inner = Inner::of(&body, Guid::of(&body.key), signature);
         Ok(Self(Arc::new(Inner { signed, ..inner })))
     }
 
@@ -253,10 +253,10 @@ impl Contact {
 
 impl Inner {
     /// All but the signed bytes, which `body` is read from.
-    fn of(body: &Body<'_>, signature: Signature) -> Self {
+    fn of(body: &Body<'_>, guid: Guid, signature: Signature) -> Self {
         let addresses = body.addresses.iter().map(TransportAddress::from).collect();
         let &Body { key, sequence, expires, .. } = body;
-        Self { guid: Guid::of(&key), key, sequence, expires, addresses, signed: Bytes::new(), signature }
+        Self { guid, key, sequence, expires, addresses, signed: Bytes::new(), signature }
     }
 }
 

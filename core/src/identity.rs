@@ -57,6 +57,10 @@ pub trait Signer: Send + Sync + fmt::Debug {
     fn public_key(&self) -> PublicKey;
     /// Signs `bytes` for one purpose.
     fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature;
+    /// Who signs: whoever has it at hand need not derive it again.
+    fn guid(&self) -> Guid {
+        Guid::of(&self.public_key())
+    }
 }
 
 /// Checks signatures. Costs about 33 µs with ed25519: check lazily and once.

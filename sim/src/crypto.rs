@@ -8,7 +8,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use polymorph_core::{Domain, Ed25519, Identity, PublicKey, Signature, Signer, Verifier};
+use polymorph_core::{Domain, Ed25519, Guid, Identity, PublicKey, Signature, Signer, Verifier};
 
 use crate::mix::{bytes32, mix};
 
@@ -75,14 +75,16 @@ fn tag(seed: u64, key: &PublicKey, domain: Domain, bytes: &[u8]) -> Signature {
 }
 
 /// Signs by mixing.
-struct StandIn {
-    public: PublicKey,
-    seed: u64,
+pub(crate) struct StandIn {
+    pub(crate) seed: u64,
+    pub(crate) public: PublicKey,
+    pub(crate) guid: Guid,
 }
 
 impl StandIn {
     fn new(seed: u64, secret: &[u8; 32]) -> Self {
-        Self { public: PublicKey(*blake3::hash(secret).as_bytes()), seed }
+        let public = PublicKey(*blake3::hash(secret).as_bytes());
+        Self { seed, public, guid: Guid::of(&public) }
     }
 }
 
@@ -93,6 +95,10 @@ impl Signer for StandIn {
 
     fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature {
         tag(self.seed, &self.public, domain, bytes)
+    }
+
+    fn guid(&self) -> Guid {
+        self.guid
     }
 }
 

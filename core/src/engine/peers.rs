@@ -13,6 +13,7 @@ use super::waiting::Waiting;
 use crate::topology::Topology;
 use crate::topology::question::{Hold, Lane};
 use crate::wire::Frame;
+use crate::wire::frame::Proof;
 use crate::{Guid, Time};
 pub(super) use table::Peers;
 use told::Told;
@@ -47,6 +48,20 @@ pub(super) struct Wire {
 pub(super) struct Standby<T: Topology> {
     pub(super) wire: Wire,
     pub(super) frames: Vec<Frame<T>>,
+}
+
+/// The overlays of an offer, in order, and what proved each.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) nonce: u64,
+    /// Hardly ever more than one.
+    pub(super) proofs: SmallVec<[(Slot, Proof); 1]>,
+}
+
+impl Shown {
+    pub(super) fn names(&self, slot: Slot) -> bool {
+        self.proofs.iter().any(|(shown, _)| *shown == slot)
+    }
 }
 
 /// How fast a peer takes what is sent to it.
@@ -228,9 +243,9 @@ pub(super) struct Peer<T: Topology> {
     pub(super) awaits: Time,
     /// How often in a row it hung up on a session that is required here.
     pub(super) redials: u8,
-    /// Offers on the way: nonce and the overlays offered or accepted, in order.
-    pub(super) offer: Option<Box<(u64, Vec<Slot>)>>,
-    pub(super) accepted: Option<Box<(u64, Vec<Slot>)>>,
+    /// The offer on its way to the peer, with this node's proofs, and the peer's that was accepted, with its own.
+    pub(super) offer: Option<Box<Shown>>,
+    pub(super) accepted: Option<Box<Shown>>,
     pub(super) offers: u32,
     /// Whether an overlay was attached during the first one.
     pub(super) owes_offer: bool,

@@ -105,7 +105,7 @@ impl<T: Topology> Turn<'_, T> {
                 self.accuse(guid, "a forged contact of its own");
             }
             // Checked now, so that nothing drives it out that was not.
-            let _ = self.ws.book.to_tell(&guid, now);
+            self.ws.book.check(&guid, now);
         }
         match frame.body {
             Body::Offer(offer) => self.accept(guid, &offer),
@@ -122,7 +122,7 @@ impl<T: Topology> Turn<'_, T> {
     pub(super) fn leave_with(&mut self, slot: Slot, guid: Guid) {
         let Some((_, mut desk)) = self.open(slot) else { return };
         // A peer that was told of the overlay a moment ago may believe that it is shared now.
-        let told = |p: &super::peers::Peer<T>| p.accepted.as_ref().is_some_and(|accept| accept.1.contains(&slot));
+        let told = |p: &super::peers::Peer<T>| p.accepted.as_ref().is_some_and(|accepted| accepted.names(slot));
         let peer = desk.node.peers.get(&guid).filter(|p| p.carries(slot) || told(p));
         if let Some(Link::Open(wire)) = peer.map(|p| p.link) {
             let frame =
@@ -240,7 +240,7 @@ impl<T: Topology> Turn<'_, T> {
             peer.link = Link::None;
         }
         // If the contact was forged, it makes room for another.
-        let _ = self.ws.book.to_tell(&guid, self.now);
+        self.ws.book.check(&guid, self.now);
         self.reroute_waiting(guid);
         for slot in self.slots() {
             let told = self.gone(slot, guid, Down::Lost);

@@ -50,7 +50,7 @@ impl<T: Topology> NodeState<T> {
         verifier: Arc<dyn Verifier>,
         seed: [u8; 32],
     ) -> Self {
-        let me = Guid::of(&signer.public_key());
+        let me = signer.guid();
         let keyed = blake3::keyed_hash(&seed, b"polymorph tables");
         let hash_seed = u64::from_le_bytes(keyed.as_bytes()[..8].try_into().unwrap_or_default());
         Self {

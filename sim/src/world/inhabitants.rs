@@ -6,7 +6,7 @@ use polymorph_core::engine::io::{Attach, AttachError};
 use polymorph_core::engine::{Engine, Slot};
 use polymorph_core::overlay::{OverlayId, Place};
 use polymorph_core::topology::model::Census;
-use polymorph_core::{Contact, Guid, OverlayName, Time, Topology};
+use polymorph_core::{Contact, Guid, OverlayName, PublicKey, Time, Topology};
 
 use super::{Node, Peer, World};
 use crate::mix::bytes32;
@@ -21,8 +21,8 @@ impl<T: Topology> World<T> {
     pub fn spawn(&mut self) -> Peer {
         let number = self.nodes.len() as u32;
         let birth = self.births;
-        let node = self.bear(number);
-        let added = self.directory.open().add(node.guid, birth);
+        let (node, key) = self.bear(number);
+        let added = self.directory.open().add(node.guid, birth, key);
         debug_assert_eq!(added, number);
         self.nodes.push(node);
         Peer(number)
@@ -31,23 +31,24 @@ impl<T: Topology> World<T> {
     /// A new peer in the place of one who is gone and forgotten.
     pub(super) fn settle_in(&mut self, number: u32) -> Peer {
         let birth = self.births;
-        let node = self.bear(number);
-        self.directory.open().replace(number, node.guid, birth);
+        let (node, key) = self.bear(number);
+        self.directory.open().replace(number, node.guid, birth, key);
         self.faults.forget(number);
         self.attackers.remove(&number);
         self.nodes[number as usize] = node;
         Peer(number)
     }
 
-    fn bear(&mut self, number: u32) -> Node<T> {
+    fn bear(&mut self, number: u32) -> (Node<T>, PublicKey) {
         let (seed, crypto, birth) = (self.options.seed, self.options.crypto, self.births);
         let signer = crypto.signer(seed, birth);
+        let key = signer.public_key();
         let (settings, verifier) = (Arc::clone(&self.settings), Arc::clone(&self.verifier));
         let engine = Engine::new(settings, signer, verifier, bytes32(seed ^ ENGINES, u64::from(birth)));
         self.alive += 1;
         self.births += 1;
         self.trace.note(self.now, number, What::Born, birth, 0, 0);
-        Node {
+        let node = Node {
             guid: engine.me(),
             engine: Some(Box::new(engine)),
             attached: Vec::new(),
@@ -56,7 +57,8 @@ impl<T: Topology> World<T> {
             received: 0,
             born: self.now,
             dies: Time::MAX,
-        }
+        };
+        (node, key)
     }
 
     /// Puts a peer into an overlay; it does nothing there until it is told to join. `make` gets the peer's place.

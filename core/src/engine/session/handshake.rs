@@ -4,11 +4,13 @@
 //! the acceptor answers `Accept` with its own proofs for those it recognised, and nothing of the rest; the dialer
 //! closes with `Confirm`. Either side may offer again when it attaches another overlay.
 
+use smallvec::SmallVec;
+
 use crate::engine::Slot;
 use crate::engine::desk::Desk;
 use crate::engine::io::Dialer;
-use crate::engine::peers::{self, APPLICATION, Link};
-use crate::engine::state::State;
+use crate::engine::peers::{self, APPLICATION, Link, Shown};
+use crate::engine::state::{Overlay, State};
 use crate::engine::turn::{Todo, Turn};
 use crate::overlay::{Claim, Standing};
 use crate::topology::Topology;
@@ -32,19 +34,15 @@ impl<T: Topology> Turn<'_, T> {
         let nonce = self.node.nonces;
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
         let Link::Open(wire) = peer.link else { return };
-        let mut slots = Vec::new();
-        let mut proofs = Vec::new();
-        for overlay in self.overlays.iter().flatten() {
-            let state = &overlay.state;
-            if !peer.carries(state.slot) {
-                slots.push(state.slot);
-                proofs.push(prove(state, &wire.exporter, &me, &guid, wire.dialer, nonce));
-            }
-        }
-        if proofs.is_empty() && wire.agreed {
+        let mine: SmallVec<[(Slot, Proof); 1]> = (self.overlays.iter().flatten())
+            .filter(|o| !peer.carries(o.state.slot))
+            .map(|o| (o.state.slot, prove(&o.state, &wire.exporter, &me, &guid, wire.dialer, nonce)))
+            .collect();
+        if mine.is_empty() && wire.agreed {
             return;
         }
-        peer.offer = Some(Box::new((nonce, slots)));
+        let proofs = mine.iter().map(|(_, proof)| *proof).collect();
+        peer.offer = Some(Box::new(Shown { nonce, proofs: mine }));
         peer.offered = self.now;
         self.node.arm(&guid);
         self.say(guid, Body::Offer(Offer { nonce, proofs }));
@@ -64,20 +62,19 @@ impl<T: Topology> Turn<'_, T> {
     }
 
     /// What this node says of one of its overlays to a peer that proved to be in it.
-    fn my_side(&mut self, slot: Slot, guid: Guid, index: u16, nonce: u64) -> Option<Shared> {
-        let (now, me) = (self.now, self.node.me);
-        let peer = self.node.peers.get(&guid)?;
-        let Link::Open(wire) = peer.link else { return None };
-        let lanes = peer.overlay(slot).map_or(0, |o| o.required);
-        if let Some(overlay) = self.node.peers.get_mut(&guid).and_then(|p| p.overlay_mut(slot)) {
-            overlay.said = lanes;
-        }
+    fn my_side(&mut self, slot: Slot, guid: Guid, index: u16, proof: Proof) -> Option<Shared> {
+        let now = self.now;
+        let overlay = self.node.peers.get_mut(&guid)?.overlay_mut(slot);
+        let lanes = overlay.map_or(0, |overlay| {
+            overlay.said = overlay.required;
+            overlay.said
+        });
         let (topology, desk) = self.open(slot)?;
         let membership = desk.state.membership(topology, desk.node, now);
         let state = &*desk.state;
         Some(Shared {
             index,
-            proof: prove(state, &wire.exporter, &me, &guid, wire.dialer, nonce),
+            proof,
             tag: state.tag(),
             epoch: state.epoch.into(),
             standing: state.standing,
@@ -98,21 +95,25 @@ impl<T: Topology> Turn<'_, T> {
         if u64::from(peer.offers) > allowed || offer.proofs.len() > MAX_PROOFS {
             return self.drop_peer(guid, "too many offers");
         }
-        let expected: Vec<(Slot, Proof)> = (self.overlays.iter().flatten())
-            .map(|o| (o.state.slot, prove(&o.state, &wire.exporter, &guid, &me, other(wire.dialer), offer.nonce)))
-            .collect();
-        let mut slots = Vec::new();
-        let mut shared = Vec::new();
-        for (slot, proof) in expected {
-            let Some(index) = offer.proofs.iter().position(|p| *p == proof) else { continue };
-            if let Some(mine) = self.my_side(slot, guid, index as u16, offer.nonce) {
-                slots.push(slot);
+        let mut matched: SmallVec<[_; 1]> = SmallVec::new();
+        for Overlay { state, .. } in self.overlays.iter().flatten().map(|o| &**o) {
+            let theirs = prove(state, &wire.exporter, &guid, &me, other(wire.dialer), offer.nonce);
+            if let Some(index) = offer.proofs.iter().position(|proof| *proof == theirs) {
+                let mine = prove(state, &wire.exporter, &me, &guid, wire.dialer, offer.nonce);
+                matched.push((state.slot, index as u16, theirs, mine));
+            }
+        }
+        let mut proofs = SmallVec::new();
+        let mut shared = Vec::with_capacity(matched.len());
+        for (slot, index, theirs, mine) in matched {
+            if let Some(mine) = self.my_side(slot, guid, index, mine) {
+                proofs.push((slot, theirs));
                 shared.push(mine);
             }
         }
         let nothing = shared.is_empty() && !wire.agreed;
         if let Some(peer) = self.node.peers.get_mut(&guid) {
-            peer.accepted = Some(Box::new((offer.nonce, slots)));
+            peer.accepted = Some(Box::new(Shown { nonce: offer.nonce, proofs }));
             peer.offered = self.now;
             self.node.arm(&guid);
         }
@@ -125,16 +126,15 @@ impl<T: Topology> Turn<'_, T> {
     /// The peer accepted: close the handshake for what proved true.
     pub(super) fn confirm(&mut self, guid: Guid, nonce: u64, shared: Vec<Shared>) {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        let Some(slots) = peer.offer.take_if(|offer| offer.0 == nonce).map(|offer| offer.1) else { return };
+        let Some(offer) = peer.offer.take_if(|offer| offer.nonce == nonce) else { return };
         let mut mine = Vec::new();
         // No more answers than offers: each costs a check.
-        let offered = slots.len();
-        for theirs in shared.into_iter().take(offered) {
-            let Some(&slot) = slots.get(usize::from(theirs.index)) else { continue };
+        for theirs in shared.into_iter().take(offer.proofs.len()) {
+            let Some(&(slot, proof)) = offer.proofs.get(usize::from(theirs.index)) else { continue };
             let index = theirs.index;
             if self.proves(slot, guid, &theirs, nonce)
                 && self.agree(slot, guid, theirs)
-                && let Some(shared) = self.my_side(slot, guid, index, nonce)
+                && let Some(shared) = self.my_side(slot, guid, index, proof)
             {
                 mine.push((slot, shared));
             }
@@ -147,12 +147,12 @@ impl<T: Topology> Turn<'_, T> {
 
     pub(super) fn confirmed(&mut self, guid: Guid, nonce: u64, shared: Vec<Shared>) {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
-        let Some(slots) = peer.accepted.take_if(|accept| accept.0 == nonce).map(|accept| accept.1) else { return };
-        let accepted = slots.len();
-        for theirs in shared.into_iter().take(accepted) {
-            // Its index is the offer's: which of the accepted ones it was is told by its proof.
-            let slot = slots.iter().copied().find(|&slot| self.proves(slot, guid, &theirs, nonce));
+        let Some(accepted) = peer.accepted.take_if(|accepted| accepted.nonce == nonce) else { return };
+        for theirs in shared.into_iter().take(accepted.proofs.len()) {
+            // Its index is the offer's: which of the accepted ones it was is told by its proof, the offered one again.
+            let slot = accepted.proofs.iter().find(|(_, proof)| *proof == theirs.proof).map(|(slot, _)| *slot);
             if let Some(slot) = slot
+                && self.is_of_epoch(slot, &theirs)
                 && self.agree(slot, guid, theirs)
             {
                 self.overlay_up(slot, guid);
@@ -165,10 +165,13 @@ impl<T: Topology> Turn<'_, T> {
         let me = self.node.me;
         let Some(Link::Open(wire)) = self.node.peers.get(&guid).map(|p| p.link) else { return false };
         let overlay = self.overlays.get(usize::from(slot.0)).and_then(|o| o.as_deref());
-        overlay.is_some_and(|o| {
-            theirs.proof == prove(&o.state, &wire.exporter, &guid, &me, other(wire.dialer), nonce)
-                && theirs.epoch == u32::from(o.state.epoch)
-        })
+        overlay.is_some_and(|o| theirs.proof == prove(&o.state, &wire.exporter, &guid, &me, other(wire.dialer), nonce))
+            && self.is_of_epoch(slot, theirs)
+    }
+
+    fn is_of_epoch(&self, slot: Slot, theirs: &Shared) -> bool {
+        let overlay = self.overlays.get(usize::from(slot.0)).and_then(|o| o.as_deref());
+        overlay.is_some_and(|o| theirs.epoch == u32::from(o.state.epoch))
     }
 
     /// Checks all else that a peer says of an overlay which it proved to be in; from now on the session carries it.
