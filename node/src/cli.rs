@@ -114,9 +114,9 @@ impl Command {
             Self::Attach(arguments) => command::change::attach(arguments, common, interrupt).await,
             Self::Detach(arguments) => command::change::detach(arguments, common, interrupt).await,
             Self::Grant(arguments) => command::grant::run(&arguments, common),
-            Self::Sim(arguments) => command::sim::run(&arguments, common, interrupt).await,
-            Self::Conform(arguments) => command::conform::run(&arguments, common),
-            Self::Recommend(arguments) => command::recommend::run(&arguments, common),
+            Self::Sim(arguments) => command::sim::run(*arguments, common, interrupt).await,
+            Self::Conform(arguments) => command::conform::run(arguments, common, interrupt).await,
+            Self::Recommend(arguments) => command::recommend::run(arguments, common, interrupt).await,
             Self::NewTopology(arguments) => command::new_topology::run(&arguments, common),
             Self::Demo(arguments) => command::demo::run(arguments, common, interrupt).await,
         }

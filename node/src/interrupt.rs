@@ -21,6 +21,21 @@ impl Interrupt {
         Ok(Self(token))
     }
 
+    /// Reckons where it keeps nobody from hearing signals: `None` if one came first. What is not done by then ends with the
+    /// program. Cancel-safe in the same way.
+    ///
+    /// # Panics
+    /// If `reckon` does.
+    pub(crate) async fn or<R: Send + 'static>(&self, reckon: impl FnOnce() -> R + Send + 'static) -> Option<R> {
+        tokio::select! {
+            done = tokio::task::spawn_blocking(reckon) => match done {
+                Ok(result) => Some(result),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            () = self.wait() => None,
+        }
+    }
+
     /// Waits for the first signal. Cancel-safe.
     pub(crate) async fn wait(&self) {
         self.0.cancelled().await;

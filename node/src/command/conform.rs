@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Ended;
 use crate::cli::Common;
+use crate::interrupt::Interrupt;
 use crate::output::Form;
 
 /// What to try.
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
 }
 
 /// Tries the laws, or plays one run again.
-pub(crate) fn run(arguments: &Arguments, common: &Common) -> anyhow::Result<Ended> {
+pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Ended> {
     let pair = |set: &String| {
         let (key, value) = set.split_once('=').with_context(|| format!("--set {set:?} is not KEY=VALUE"))?;
         Ok((key.to_owned(), value.to_owned()))
@@ -48,7 +49,9 @@ pub(crate) fn run(arguments: &Arguments, common: &Common) -> anyhow::Result<Ende
     if arguments.seed.checked_add(arguments.seeds).is_none() {
         bail!("there are no {} seeds after {}", arguments.seeds, arguments.seed);
     }
-    typed::visit(&arguments.topology, &settings, Trial { arguments, form: common.form() }).map_err(Into::into)
+    let form = common.form();
+    let tried = move || typed::visit(&arguments.topology, &settings, Trial { arguments: &arguments, form });
+    interrupt.or(tried).await.map_or(Ok(Ended::Interrupted), |ended| ended.map_err(Into::into))
 }
 
 struct Trial<'a> {

@@ -14,6 +14,8 @@ use serde_json::json;
 
 use super::{Ended, sim};
 use crate::cli::Common;
+use crate::interrupt::Interrupt;
+use crate::output::Form;
 
 /// For whom, and for what.
 #[derive(Args, Debug)]
@@ -58,8 +60,12 @@ struct Words {
 }
 
 /// Measures those that suit, and prints the best first.
-pub(crate) fn run(arguments: &Arguments, common: &Common) -> anyhow::Result<Ended> {
+pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Ended> {
     let form = common.form();
+    interrupt.or(move || advise(&arguments, form)).await.unwrap_or(Ok(Ended::Interrupted))
+}
+
+fn advise(arguments: &Arguments, form: Form) -> anyhow::Result<Ended> {
     let peers = arguments.peers.min(MOST_PEERS);
     let mut rows = Vec::new();
     let mut unfit = Vec::new();

@@ -173,8 +173,8 @@ fn churn(text: &str) -> Result<Coming, String> {
 }
 
 /// Lists the topologies, or runs one.
-pub(crate) async fn run(arguments: &Arguments, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Ended> {
-    let Some(name) = arguments.topology.as_deref().filter(|_| !arguments.list) else {
+pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Interrupt) -> anyhow::Result<Ended> {
+    let Some(name) = arguments.topology.clone().filter(|_| !arguments.list) else {
         list(common);
         return Ok(Ended::Done);
     };
@@ -186,13 +186,10 @@ pub(crate) async fn run(arguments: &Arguments, common: &Common, interrupt: &Inte
     let seed = arguments.seed.map_or_else(run::seed, Ok)?;
     // Whether it can be written is better known before a long run than after it.
     let page = arguments.report.as_deref().map(page::Page::create).transpose()?;
-    let (report, agreement) = match arguments.sockets {
-        None => (simulate(name, &settings, arguments, seed)?, None),
-        Some(wire) => tokio::select! {
-            both = Box::pin(compare(name, &settings, arguments, (wire, seed))) => both.map(|(report, found)| (report, Some(found)))?,
-            () = interrupt.wait() => return Ok(Ended::Interrupted),
-        },
+    let Some(reckoned) = interrupt.or(move || reckon(&name, &settings, &arguments, seed)).await else {
+        return Ok(Ended::Interrupted);
     };
+    let (report, agreement) = reckoned?;
     let mut figures = json!(report);
     if let Some(agreement) = &agreement {
         figures["agreement"] = json!(agreement);
@@ -208,6 +205,19 @@ pub(crate) async fn run(arguments: &Arguments, common: &Common, interrupt: &Inte
 
 /// Settings as a user wrote them.
 type Settings = [(String, String)];
+
+/// What was asked for, on a thread that may block.
+fn reckon(
+    name: &str,
+    settings: &Settings,
+    arguments: &Arguments,
+    seed: u64,
+) -> anyhow::Result<(Report, Option<Agreement>)> {
+    let Some(wire) = arguments.sockets else { return Ok((simulate(name, settings, arguments, seed)?, None)) };
+    let both = Box::pin(compare(name, settings, arguments, (wire, seed)));
+    let (report, agreement) = tokio::runtime::Handle::current().block_on(both)?;
+    Ok((report, Some(agreement)))
+}
 
 /// A world, measured.
 pub(crate) fn simulate(name: &str, settings: &Settings, arguments: &Arguments, seed: u64) -> anyhow::Result<Report> {

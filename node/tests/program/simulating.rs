@@ -42,6 +42,24 @@ fn a_page_that_cannot_be_written_is_said_before_the_run() {
 }
 
 #[test]
+fn a_signal_ends_a_long_run_and_leaves_no_page() {
+    let place = Place::new();
+    let files = || std::fs::read_dir(place.0.path()).unwrap().filter(|file| file.as_ref().unwrap().path().is_file());
+    let world = ["sim", "chord", "--peers", "2000", "--ideal", "--time", "1000000"];
+    let real = ["sim", "chord", "--peers", "8", "--ideal", "--lookups", "1000000", "--sockets", "mem"];
+    for (run, signal) in [(&world[..], "INT"), (&real, "TERM")] {
+        let running = place.start("home", &[run, &["--report", "page.html"]].concat());
+        // The page is begun first of all.
+        while files().count() == 0 {
+            std::thread::yield_now();
+        }
+        let (code, printed) = running.end(signal);
+        assert_eq!((code, printed.as_str()), (Some(130), ""), "{run:?}");
+        assert_eq!(files().count(), 0, "{run:?}");
+    }
+}
+
+#[test]
 fn a_thousand_peers_that_sign_and_encode_for_real_find_what_those_find_that_do_not() {
     let place = Place::new();
     let run = ["sim", "chord", "--peers", "1000", "--ideal", "--seed", "1", "--lookups", "300"];
