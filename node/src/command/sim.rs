@@ -52,6 +52,9 @@ pub(crate) struct Arguments {
     /// The share of packets that are lost; streams send them again, late
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
     loss: f64,
+    /// How long a session nobody holds stays open [default: as a node's, 30]
+    #[arg(long, value_name = "SECONDS", value_parser = idle)]
+    idle: Option<f64>,
     /// How peers come and go: none, weibull:SHAPE,SCALE or exp:MEAN, scale and mean in seconds
     #[arg(long, default_value = "none", value_parser = churn)]
     churn: Coming,
@@ -93,7 +96,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     real_crypto: bool,
     /// Run it on real nodes in this process, over these wires, and compare with the world of the same seed
-    #[arg(long, value_enum, value_name = "WIRE", conflicts_with_all = ["churn", "fail", "wire", "loss", "attack", "records", "every", "retries"])]
+    #[arg(long, value_enum, value_name = "WIRE", conflicts_with_all = ["churn", "fail", "wire", "loss", "attack", "records", "every", "retries", "idle"])]
     sockets: Option<sockets::Wire>,
     /// With how many seeds real nodes and worlds are compared
     #[arg(long, value_name = "N", default_value_t = 1, requires = "sockets", value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -124,6 +127,11 @@ impl std::convert::From<From> for Sources {
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
     if (0.0..=1e9).contains(&seconds) { Ok(seconds) } else { Err("expected 0 to a billion seconds".into()) }
+}
+
+/// Less than a second would hang up before most answers come.
+fn idle(text: &str) -> Result<f64, String> {
+    number(text, 1.0, 1e9)
 }
 
 fn share(text: &str) -> Result<f64, String> {

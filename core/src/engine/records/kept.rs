@@ -85,6 +85,8 @@ pub(super) struct Kept {
     all: Share,
     /// What each peer published, and what each handed over.
     shares: BTreeMap<(Part, Guid), Share>,
+    /// Before this second nothing expires.
+    soonest: Option<u64>,
 }
 
 /// Why a record was not kept.
@@ -199,6 +201,7 @@ impl Kept {
             *share = share.and(change, freed);
         }
         self.all = self.all.and(change, freed);
+        self.soonest = Some(self.soonest.map_or(record.expires, |soonest| soonest.min(record.expires)));
         let shelf = self.shelves.entry(record.key).or_default();
         let item = Item { record, from };
         let changed = old.is_none_or(|at| shelf.items[at].record != item.record);
@@ -217,13 +220,17 @@ impl Kept {
     /// Drops what has expired.
     pub(super) fn expire(&mut self, now: Time) {
         let now = now.as_secs();
-        let Self { shelves, all, shares } = self;
+        if self.soonest.is_none_or(|soonest| soonest > now) {
+            return;
+        }
+        let Self { shelves, all, shares, soonest } = self;
         shelves.retain(|_, shelf| {
             for item in shelf.items.extract_if(.., |item| item.record.expires <= now) {
                 give_back(all, shares, &item);
             }
             !shelf.items.is_empty()
         });
+        *soonest = shelves.values().flat_map(|shelf| &shelf.items).map(|item| item.record.expires).min();
     }
 
     /// Checks the books.

@@ -41,7 +41,9 @@ impl Visitor for Run<'_> {
         let powers = T::new(&config, nowhere).powers();
         // Peers of a simulation are given the links their topology asks for.
         let node = settings::Node::default();
-        let node = settings::Node { connections: node.connections.max(powers.degree), ..node };
+        let connections = node.connections.max(powers.degree);
+        let idle = arguments.idle.map_or(node.idle, Duration::from_secs_f64);
+        let node = settings::Node { connections, idle, ..node };
         let options = Options {
             node,
             seed,
