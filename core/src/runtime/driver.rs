@@ -463,7 +463,7 @@ impl Driver {
         tokio::spawn(async move {
             let dial = async {
                 let _permit = dials.acquire().await.ok()?;
-                match dialer.dial(contact.addresses(), peer).await {
+                match dialer.dial(&contact.addresses(), peer).await {
                     Ok(connection) => Some(connection),
                     Err(error) => {
                         tracing::debug!(peer = %peer.short(), %error, "dial failed");
