@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 
 use crate::identity::{Domain, PublicKey, Signature, Signer, Verifier};
 use crate::{Guid, Time};
@@ -16,8 +18,6 @@ use crate::{Guid, Time};
 pub const MAX_ADDRESSES: usize = 16;
 /// How many bytes the signed part of a contact may have.
 pub const MAX_CONTACT_BYTES: usize = 1024;
-/// How many most have: room for a key and three addresses.
-const USUAL_BYTES: usize = 128;
 
 /// A transport address: where, and over which kind of wire, a node listens. The `Display` form is a URL
 /// (`tcp://1.2.3.4:5`), parsed back by `FromStr`.
@@ -135,19 +135,17 @@ struct Body<'a> {
 /// expiry, signed by that key. Says nothing of overlays. Cheap to clone; the signed bytes are kept as they came.
 ///
 /// Decoding checks the shape, not the signature: call [`Contact::verify`] once, where it is stored or handed on.
+///
+/// A node keeps thousands, and reads most of them hardly ever. So each is one piece of memory: the Guid, the
+/// signature, and the signed bytes, in which everything else is looked up when it is asked for.
 #[derive(Clone)]
-pub struct Contact(Arc<Inner>);
+pub struct Contact(Arc<[u8]>);
 
-/// A node keeps thousands: what stands in the signed bytes and is hardly ever asked for stays there.
-struct Inner {
-    guid: Guid,
-    key: PublicKey,
-    sequence: u64,
-    expires: u64,
-    addresses: Box<[TransportAddress]>,
-    signed: Bytes,
-    signature: Signature,
-}
+/// Where the parts of a contact begin in memory: the Guid, the signature, the signed bytes.
+const SIGNATURE_AT: usize = size_of::<Guid>();
+const SIGNED_AT: usize = SIGNATURE_AT + size_of::<Signature>();
+/// Where a contact is put together: with room for a key and three addresses, which most have.
+type Parts = SmallVec<[u8; 256]>;
 
 /// Why bytes or a word are no usable contact.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -178,26 +176,31 @@ impl Contact {
             addresses: addresses.iter().take(MAX_ADDRESSES).map(Tagged::from).collect(),
             extensions: Vec::new(),
         };
-        let signed = postcard::to_extend(&body, Vec::with_capacity(USUAL_BYTES)).unwrap_or_default();
-        let signed = Bytes::from(signed.into_boxed_slice());
-        let signature = signer.sign(Domain::Contact, &signed);
-        let inner = Inner::of(&body, signer.guid(), signature);
-        Self(Arc::new(Inner { signed, ..inner }))
+        let mut parts = Parts::new();
+        parts.resize(SIGNED_AT, 0);
+        let mut parts = postcard::to_extend(&body, parts).unwrap_or_default();
+        let signature = signer.sign(Domain::Contact, &parts[SIGNED_AT..]);
+        parts[..SIGNATURE_AT].copy_from_slice(&signer.guid().0);
+        parts[SIGNATURE_AT..SIGNED_AT].copy_from_slice(&signature.0);
+        Self(parts.as_slice().into())
     }
 
-    fn decode(signed: Bytes, signature: Signature) -> Result<Self, ContactError> {
+    fn decode(signed: &[u8], signature: &Signature) -> Result<Self, ContactError> {
         if signed.len() > MAX_CONTACT_BYTES {
             return Err(ContactError::TooLarge);
         }
-        let (body, rest) = postcard::take_from_bytes::<Body<'_>>(&signed).map_err(|_| ContactError::Malformed)?;
+        let (body, rest) = postcard::take_from_bytes::<Body<'_>>(signed).map_err(|_| ContactError::Malformed)?;
         if !rest.is_empty() {
             return Err(ContactError::Malformed);
         }
         if body.addresses.len() > MAX_ADDRESSES || body.extensions.len() > MAX_ADDRESSES {
             return Err(ContactError::TooLarge);
         }
-        let inner = Inner::of(&body, Guid::of(&body.key), signature);
-        Ok(Self(Arc::new(Inner { signed, ..inner })))
+        let mut parts = Parts::with_capacity(SIGNED_AT + signed.len());
+        parts.extend_from_slice(&Guid::of(&body.key).0);
+        parts.extend_from_slice(&signature.0);
+        parts.extend_from_slice(signed);
+        Ok(Self(parts.as_slice().into()))
     }
 
     /// Checks the signature and that it has not expired at `now`.
@@ -208,61 +211,72 @@ impl Contact {
         if self.expires() <= now {
             return Err(ContactError::Expired);
         }
-        let good = verifier.verify(&self.0.key, Domain::Contact, &self.0.signed, &self.0.signature);
+        let good = verifier.verify(&self.public_key(), Domain::Contact, self.signed(), &self.signature());
         if good { Ok(()) } else { Err(ContactError::BadSignature) }
     }
 
     /// Whose contact this is.
     #[must_use]
     pub fn guid(&self) -> Guid {
-        self.0.guid
+        Guid(self.part(0))
     }
 
     /// The key that signed it.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        self.0.key
+        PublicKey(self.part(SIGNED_AT))
     }
 
-    /// Where its owner listens, in the owner's order.
+    /// Where its owner listens, in the owner's order. Read from the signed bytes each time.
     #[must_use]
-    pub fn addresses(&self) -> &[TransportAddress] {
-        &self.0.addresses
+    pub fn addresses(&self) -> Vec<TransportAddress> {
+        let body = postcard::take_from_bytes::<Body<'_>>(self.signed());
+        body.map(|(body, _)| body.addresses.iter().map(TransportAddress::from).collect()).unwrap_or_default()
     }
 
     /// Of two contacts of one node the higher sequence is the newer.
     #[must_use]
     pub fn sequence(&self) -> u64 {
-        self.0.sequence
+        self.numbers().0
     }
 
     /// From when on it is no longer valid.
     #[must_use]
     pub fn expires(&self) -> Time {
-        Time::from_secs(self.0.expires)
+        Time::from_secs(self.numbers().1)
     }
 
     /// How many bytes it takes on the wire.
     #[must_use]
     pub fn wire_len(&self) -> usize {
-        let signed = self.0.signed.len();
+        let signed = self.signed().len();
         // A length of one or two bytes, the signed bytes, and the signature behind its own length.
         signed + if signed < 128 { 1 } else { 2 } + 65
     }
-}
 
-impl Inner {
-    /// All but the signed bytes, which `body` is read from.
-    fn of(body: &Body<'_>, guid: Guid, signature: Signature) -> Self {
-        let addresses = body.addresses.iter().map(TransportAddress::from).collect();
-        let &Body { key, sequence, expires, .. } = body;
-        Self { guid, key, sequence, expires, addresses, signed: Bytes::new(), signature }
+    fn signed(&self) -> &[u8] {
+        &self.0[SIGNED_AT..]
+    }
+
+    fn signature(&self) -> Signature {
+        Signature(self.part(SIGNATURE_AT))
+    }
+
+    /// The sequence number and the expiry, which stand behind the key.
+    fn numbers(&self) -> (u64, u64) {
+        let behind = &self.signed()[size_of::<PublicKey>()..];
+        postcard::take_from_bytes(behind).map(|(numbers, _)| numbers).unwrap_or_default()
+    }
+
+    /// So many bytes of it; there are as many behind each beginning of a part.
+    fn part<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.0[at..].first_chunk().copied().unwrap_or([0; N])
     }
 }
 
 impl PartialEq for Contact {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || (self.0.signed == other.0.signed && self.0.signature == other.0.signature)
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
     }
 }
 
@@ -270,22 +284,50 @@ impl Eq for Contact {}
 
 impl fmt::Debug for Contact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Contact({} #{}", self.0.guid.short(), self.sequence())?;
+        write!(f, "Contact({} #{}", self.guid().short(), self.sequence())?;
         self.addresses().iter().try_for_each(|a| write!(f, " {a}"))?;
         f.write_str(")")
     }
 }
 
+/// The signed part on its way in or out: bytes, of which no list of their own is made.
+struct Signed<'a>(Cow<'a, [u8]>);
+
+impl Serialize for Signed<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signed<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Raw;
+        impl<'de> Visitor<'de> for Raw {
+            type Value = Signed<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the signed part of a contact")
+            }
+            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Signed<'de>, E> {
+                Ok(Signed(Cow::Borrowed(bytes)))
+            }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Signed<'de>, E> {
+                Ok(Signed(Cow::Owned(bytes.to_vec())))
+            }
+        }
+        from.deserialize_bytes(Raw)
+    }
+}
+
 impl Serialize for Contact {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        (&self.0.signed, &self.0.signature).serialize(to)
+        (Signed(Cow::Borrowed(self.signed())), self.signature()).serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for Contact {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (signed, signature) = <(Bytes, Signature)>::deserialize(from)?;
-        Self::decode(signed, signature).map_err(serde::de::Error::custom)
+        let (signed, signature) = <(Signed<'de>, Signature)>::deserialize(from)?;
+        Self::decode(&signed.0, &signature).map_err(Error::custom)
     }
 }
 
@@ -326,6 +368,16 @@ mod tests {
         assert_eq!(back.addresses(), contact().addresses());
         assert_eq!(back.verify(&Ed25519, Time::from_secs(99)), Ok(()));
         assert_eq!(back.verify(&Ed25519, Time::from_secs(100)), Err(ContactError::Expired));
+    }
+
+    #[test]
+    fn a_contact_is_one_piece_of_memory_that_says_what_was_signed() {
+        let (contact, identity) = (contact(), Identity::from_seed(&[1; 32]));
+        assert_eq!((contact.guid(), contact.public_key()), (identity.guid(), identity.public_key()));
+        assert_eq!((contact.sequence(), contact.expires()), (3, Time::from_secs(100)));
+        let bytes = postcard::to_stdvec(&contact).unwrap();
+        assert_eq!(bytes.len(), contact.wire_len());
+        assert_eq!(contact.0.len(), contact.wire_len() - 2 + size_of::<Guid>(), "no more than the wire and the Guid");
     }
 
     #[test]

@@ -26,10 +26,7 @@ pub(crate) struct Handshakes {
 impl Handshakes {
     /// Runs one more beside the others, for [`HANDSHAKE_TIME`] at most.
     pub(crate) fn begin(&mut self, handshake: impl Future<Output = ()> + Send + 'static) {
-        while self.running.try_join_next().is_some() {}
-        if self.oldest_first.len() >= MAX_HANDSHAKES {
-            self.oldest_first.retain(|task| !task.is_finished());
-        }
+        self.tidy();
         if self.oldest_first.len() >= MAX_HANDSHAKES
             && let Some(oldest) = self.oldest_first.pop_front()
         {
@@ -43,10 +40,29 @@ impl Handshakes {
         self.oldest_first.push_back(task);
     }
 
+    /// Waits until one more has ended, for ever if none is under way. A listener does so while it waits for the next
+    /// peer: a task that ended takes all the memory it ever did, several kibibytes, for as long as somebody holds it.
+    /// Cancel-safe.
+    pub(crate) async fn ended(&mut self) {
+        match self.running.join_next().await {
+            Some(_) => self.tidy(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets go of those that have ended.
+    fn tidy(&mut self) {
+        while self.running.try_join_next().is_some() {}
+        self.oldest_first.retain(|task| !task.is_finished());
+        if self.oldest_first.is_empty() {
+            self.oldest_first = VecDeque::new();
+        }
+    }
+
     /// How many are under way.
     #[cfg(feature = "quic")]
     pub(crate) fn len(&mut self) -> usize {
-        while self.running.try_join_next().is_some() {}
+        self.tidy();
         self.running.len()
     }
 }
@@ -84,5 +100,29 @@ mod tests {
         assert_eq!(gone.load(Ordering::SeqCst), 4);
         tokio::time::sleep(HANDSHAKE_TIME * 2).await;
         assert_eq!(gone.load(Ordering::SeqCst), MAX_HANDSHAKES + 3);
+    }
+
+    #[tokio::test]
+    async fn one_that_ended_is_let_go_of_before_the_next_begins() {
+        let mut handshakes = Handshakes::default();
+        let last = Arc::new(Notify::new());
+        for number in 0..3 {
+            let last = last.clone();
+            handshakes.begin(async move {
+                if number == 2 {
+                    last.notified().await
+                }
+            });
+        }
+        // Once or twice: both may have ended by then.
+        while handshakes.running.len() > 1 {
+            handshakes.ended().await;
+        }
+        assert_eq!(handshakes.oldest_first.len(), 1, "the third is under way");
+        assert!(futures_util::FutureExt::now_or_never(handshakes.ended()).is_none());
+        last.notify_one();
+        handshakes.ended().await;
+        assert_eq!((handshakes.oldest_first.len(), handshakes.running.len()), (0, 0));
+        assert!(futures_util::FutureExt::now_or_never(handshakes.ended()).is_none(), "there is none to wait for");
     }
 }

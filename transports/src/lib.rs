@@ -23,6 +23,8 @@ mod handshakes;
 pub mod memory;
 #[cfg(any(feature = "tcp", feature = "unix", feature = "quic"))]
 mod preamble;
+#[cfg(any(feature = "memory", feature = "tcp", feature = "unix"))]
+mod queue;
 #[cfg(feature = "quic")]
 mod quic;
 pub mod ranking;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,8 +50,9 @@ pub struct Quic(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    client: ClientConfig,
-    server: ServerConfig,
+    identity: Identity,
+    /// Made when the first wire is: a node has every kind of wire at hand and uses one or two.
+    configs: OnceLock<(ClientConfig, ServerConfig)>,
     endpoints: Mutex<Endpoints>,
     dials: Semaphore,
 }
@@ -69,16 +70,9 @@ impl Quic {
     /// For the node that `identity` is. Binds nothing yet.
     #[must_use]
     pub fn new(identity: &Identity) -> Self {
-        let Credentials { client, server } = Credentials::new(identity, Tickets::None);
-        let client = QuicClientConfig::try_from(client).expect("the suites include QUIC's initial one");
-        let server = QuicServerConfig::try_from(server).expect("the suites include QUIC's initial one");
-        let transport = Arc::new(transport_config());
-        let mut client = ClientConfig::new(Arc::new(client));
-        client.transport_config(transport.clone());
-        let mut server = ServerConfig::with_crypto(Arc::new(server));
-        server.transport_config(transport).max_incoming(MAX_HANDSHAKES);
+        let (identity, configs) = (identity.clone(), OnceLock::new());
         let (endpoints, dials) = (Mutex::default(), Semaphore::new(MAX_DIALS));
-        Self(Arc::new(Inner { client, server, endpoints, dials }))
+        Self(Arc::new(Inner { identity, configs, endpoints, dials }))
     }
 }
 
@@ -92,7 +86,8 @@ impl Transport for Quic {
         let TransportAddress::Quic(at) = address else {
             return Err(TransportError::NoTransport(address.clone()));
         };
-        let bound = bind(*at, Some(self.0.server.clone())).and_then(|endpoint| Ok((endpoint.local_addr()?, endpoint)));
+        let bound =
+            bind(*at, Some(self.0.configs().1.clone())).and_then(|endpoint| Ok((endpoint.local_addr()?, endpoint)));
         let (at, endpoint) = bound.map_err(|error| TransportError::Io { address: address.clone(), error })?;
         self.0.endpoints().listening.push(endpoint.clone());
         Ok(Box::new(listener::Doorway::open(self.0.clone(), endpoint, at)))
@@ -115,6 +110,10 @@ impl Transport for Quic {
 }
 
 impl Inner {
+    fn configs(&self) -> &(ClientConfig, ServerConfig) {
+        self.configs.get_or_init(|| configs(&self.identity))
+    }
+
     async fn dial(
         &self,
         at: SocketAddr,
@@ -125,7 +124,7 @@ impl Inner {
         let endpoint = self.endpoint_for(at).map_err(io)?;
         let name = tls::session_name(expected).to_str().into_owned();
         let connecting = endpoint
-            .connect_with(self.client.clone(), at, &name)
+            .connect_with(self.configs().0.clone(), at, &name)
             .map_err(|error| io(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let connection = connecting.await.map_err(|error| connection::refused(address, error))?;
         Wire::dialed(connection, address, expected).await
@@ -162,6 +161,22 @@ impl Inner {
     fn endpoints(&self) -> MutexGuard<'_, Endpoints> {
         self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// For dialing and for listening.
+///
+/// # Panics
+/// Never with the ring provider, which has QUIC's initial suite.
+fn configs(identity: &Identity) -> (ClientConfig, ServerConfig) {
+    let Credentials { client, server } = Credentials::new(identity, Tickets::None);
+    let client = QuicClientConfig::try_from(client).expect("the suites include QUIC's initial one");
+    let server = QuicServerConfig::try_from(server).expect("the suites include QUIC's initial one");
+    let transport = Arc::new(transport_config());
+    let mut client = ClientConfig::new(Arc::new(client));
+    client.transport_config(transport.clone());
+    let mut server = ServerConfig::with_crypto(Arc::new(server));
+    server.transport_config(transport).max_incoming(MAX_HANDSHAKES);
+    (client, server)
 }
 
 fn transport_config() -> TransportConfig {

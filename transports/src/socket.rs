@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use polymorph_core::identity::PublicKey;
@@ -102,7 +102,9 @@ pub(crate) use poll_socket;
 
 /// Everything the wires of one node over one kind of socket share.
 pub(crate) struct Wires<S: Socket> {
-    credentials: Credentials,
+    identity: Identity,
+    /// Made when the first wire is: a node has every kind of socket at hand and uses one or two.
+    credentials: OnceLock<Credentials>,
     registry: Registry<S>,
 }
 
@@ -114,7 +116,12 @@ impl<S: Socket> fmt::Debug for Wires<S> {
 
 impl<S: Socket> Wires<S> {
     pub(crate) fn new(identity: &Identity) -> Arc<Self> {
-        Arc::new(Self { credentials: Credentials::new(identity, Tickets::Kept), registry: Registry::default() })
+        let identity = identity.clone();
+        Arc::new(Self { identity, credentials: OnceLock::new(), registry: Registry::default() })
+    }
+
+    fn credentials(&self) -> &Credentials {
+        self.credentials.get_or_init(|| Credentials::new(&self.identity, Tickets::Kept))
     }
 
     pub(crate) async fn listen(
@@ -160,7 +167,7 @@ impl<S: Socket> Wires<S> {
     ) -> Result<Secured<S>, TransportError> {
         let io = |error| TransportError::Io { address: address.clone(), error };
         let socket = S::connect(address).await.map_err(io)?;
-        let connector = TlsConnector::from(self.credentials.client.clone());
+        let connector = TlsConnector::from(self.credentials().client.clone());
         let name = tls::session_name(expected);
         let mut stream = connector.connect(name, socket).await.map_err(|error| refused(address, error))?;
         let (_, connection) = stream.get_ref();
@@ -183,7 +190,7 @@ impl<S: Socket> Wires<S> {
         socket: S,
         remote: &TransportAddress,
     ) -> Result<(tokio_rustls::server::TlsStream<S>, PublicKey), TransportError> {
-        let acceptor = TlsAcceptor::from(self.credentials.server.clone());
+        let acceptor = TlsAcceptor::from(self.credentials().server.clone());
         let stream = acceptor.accept(socket).await.map_err(|error| refused(remote, error))?;
         let peer = proven(remote, stream.get_ref().1)?;
         Ok((stream, peer))

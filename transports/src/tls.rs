@@ -4,7 +4,7 @@
 //! A handshake accepts *any* sound ed25519 key and reports it; whether it is the peer that was wanted is checked by
 //! the caller against the dialed [`Guid`](polymorph_core::Guid). A resumed session carries the key that the full handshake proved.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use polymorph_core::identity::PublicKey;
 use polymorph_core::{Guid, Identity, Signer};
@@ -15,8 +15,8 @@ use rustls::crypto::ring::cipher_suite::{
 };
 use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
@@ -24,6 +24,8 @@ use rustls::{
 
 #[cfg(any(feature = "tcp", feature = "unix"))]
 pub(crate) mod channel;
+#[cfg(any(feature = "tcp", feature = "unix"))]
+mod store;
 
 /// The protocol both ends must name; another version is another name.
 pub(crate) const ALPN: &[u8] = b"polymorph/1";
@@ -33,9 +35,6 @@ pub(crate) const EXPORTER: &[u8] = b"EXPORTER-polymorph-1-session";
 #[cfg(any(feature = "tcp", feature = "unix"))]
 pub(crate) const BULK_TOKEN: &[u8] = b"EXPORTER-polymorph-1-bulk";
 
-/// How many peers' resumption tickets a node keeps; past that the oldest peer's are forgotten (it shakes hands in full).
-#[cfg(any(feature = "tcp", feature = "unix"))]
-const RESUMABLE_PEERS: usize = 256;
 /// Tickets given per handshake. Each opens one bulk connection and every opened one brings the next.
 #[cfg(any(feature = "tcp", feature = "unix"))]
 const TICKETS: usize = 2;
@@ -68,7 +67,7 @@ impl Credentials {
     /// # Panics
     /// Never with the ring provider, which has all that is asked of it here.
     pub(crate) fn new(identity: &Identity, tickets: Tickets) -> Self {
-        let provider = Arc::new(provider());
+        let provider = PROVIDER.clone();
         let key = Arc::new(certified(identity));
         let verifier = Arc::new(RawKeys { provider: provider.clone() });
 
@@ -87,11 +86,13 @@ impl Credentials {
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key)));
         server.alpn_protocols = vec![ALPN.to_vec()];
+        // Nothing is kept for a client here, and rustls makes room for 256 of them.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
 
         match tickets {
             #[cfg(any(feature = "tcp", feature = "unix"))]
             Tickets::Kept => {
-                client.resumption = Resumption::in_memory_sessions(RESUMABLE_PEERS);
+                client.resumption = Resumption::store(Arc::new(store::Store::default()));
                 // Sealed tickets: what can be resumed is kept by the dialer, not by the listener.
                 server.ticketer = rustls::crypto::ring::Ticketer::new().expect("ring has randomness");
                 server.send_tls13_tickets = TICKETS;
@@ -127,6 +128,9 @@ pub(crate) fn session_name(peer: Option<Guid>) -> ServerName<'static> {
     };
     ServerName::try_from(name).expect("hexadecimal digits make a name")
 }
+
+/// The same for all nodes of a process.
+static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(provider()));
 
 /// AES-GCM first where the processor has it (3–9 times faster), ChaCha20 first elsewhere; X25519 only.
 fn provider() -> CryptoProvider {

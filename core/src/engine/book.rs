@@ -1,10 +1,10 @@
 //! The contact book: who can be reached how. Lent by the driver; it feeds every overlay and names none.
 
 use core::fmt;
-use std::collections::VecDeque;
+use core::hash::BuildHasher as _;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use super::hash::Seeded;
 use crate::{Contact, ContactError, Guid, Time, Verifier};
@@ -45,20 +45,45 @@ pub trait Book: Send + fmt::Debug {
     }
 }
 
+/// A place in the list of contacts.
+type At = u32;
+
+/// No place.
+const NOWHERE: At = At::MAX;
+
+/// A contact, and who came before and after it in its order; a place that is free has no contact.
 struct Known {
-    contact: Contact,
+    contact: Option<Contact>,
     verified: bool,
+    before: At,
+    after: At,
+}
+
+/// Contacts in an order, linked through their places: first in, first out.
+struct Order {
+    oldest: At,
+    newest: At,
+}
+
+impl Order {
+    const EMPTY: Self = Self { oldest: NOWHERE, newest: NOWHERE };
 }
 
 /// A node's own book. Signatures are checked once, when a contact is handed on or contradicts another. Room is made
 /// among those nobody checked first, so that no flood of made-up contacts drives out those that were of use.
+///
+/// Many nodes of one process know each other: a contact costs its own bytes, which are in one piece, and about thirty
+/// more. The table that finds them holds places and no names.
 pub struct Contacts {
-    known: HashMap<Guid, Known, Seeded>,
-    /// In the order they came, and in the order they were verified. Guids that have gone since are passed over.
-    fresh: VecDeque<Guid>,
-    proven: VecDeque<Guid>,
+    index: HashTable<At>,
+    hash: Seeded,
+    known: Vec<Known>,
+    free: Vec<At>,
+    /// In the order they came, and in the order they were verified.
+    fresh: Order,
+    proven: Order,
     /// Never forgotten: this node itself.
-    own: Option<Guid>,
+    own: Option<Contact>,
     verifier: Arc<dyn Verifier>,
 }
 
@@ -66,115 +91,171 @@ impl Contacts {
     /// An empty book. `seed` keys the hash table.
     #[must_use]
     pub fn new(verifier: Arc<dyn Verifier>, seed: u64) -> Self {
-        let (fresh, proven) = Default::default();
-        Self { known: HashMap::with_hasher(Seeded(seed)), fresh, proven, own: None, verifier }
+        let (known, free) = Default::default();
+        let (index, hash) = (HashTable::new(), Seeded(seed));
+        Self { index, hash, known, free, fresh: Order::EMPTY, proven: Order::EMPTY, own: None, verifier }
     }
 
-    /// How many peers are known.
+    /// How many peers are known, this node included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.index.len() + usize::from(self.own.is_some())
     }
 
     /// Whether nobody is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.len() == 0
+    }
+
+    fn find(&self, guid: &Guid) -> Option<At> {
+        let is = |at: &At| self.known[*at as usize].contact.as_ref().is_some_and(|contact| contact.guid() == *guid);
+        self.index.find(self.hash.hash_one(guid), is).copied()
+    }
+
+    fn contact(&self, guid: &Guid) -> Option<&Contact> {
+        if let Some(own) = self.own.as_ref().filter(|own| own.guid() == *guid) {
+            return Some(own);
+        }
+        self.known[self.find(guid)? as usize].contact.as_ref()
     }
 
     fn make_room(&mut self) {
-        while self.known.len() >= MAX_CONTACTS {
-            let known = |guid: &Guid, verified: bool| self.known.get(guid).is_some_and(|k| k.verified == verified);
-            let oldest = if let Some(fresh) = self.fresh.pop_front() {
-                known(&fresh, false).then_some(fresh)
-            } else if let Some(proven) = self.proven.pop_front() {
-                known(&proven, true).then_some(proven)
-            } else {
+        while self.len() >= MAX_CONTACTS {
+            let oldest = if self.fresh.oldest != NOWHERE { self.fresh.oldest } else { self.proven.oldest };
+            if oldest == NOWHERE {
                 return;
-            };
-            if let Some(guid) = oldest.filter(|guid| self.own != Some(*guid)) {
-                self.known.remove(&guid);
             }
+            self.remove(oldest);
         }
     }
 
-    fn note(&mut self, guid: Guid, verified: bool) {
-        let known = &self.known;
-        let order = if verified { &mut self.proven } else { &mut self.fresh };
-        order.push_back(guid);
-        if order.len() > 2 * MAX_CONTACTS {
-            order.retain(|guid| known.get(guid).is_some_and(|k| k.verified == verified));
+    fn remove(&mut self, at: At) {
+        self.unlink(at);
+        let Some(contact) = self.known[at as usize].contact.take() else { return };
+        let found = self.index.find_entry(self.hash.hash_one(contact.guid()), |&other| other == at);
+        found.map(hashbrown::hash_table::OccupiedEntry::remove).ok();
+        self.free.push(at);
+    }
+
+    fn order(&mut self, verified: bool) -> &mut Order {
+        if verified { &mut self.proven } else { &mut self.fresh }
+    }
+
+    /// Takes a contact out of its order.
+    fn unlink(&mut self, at: At) {
+        let Known { verified, before, after, .. } = self.known[at as usize];
+        match self.known.get_mut(before as usize) {
+            Some(known) => known.after = after,
+            None => self.order(verified).oldest = after,
         }
+        match self.known.get_mut(after as usize) {
+            Some(known) => known.before = before,
+            None => self.order(verified).newest = before,
+        }
+    }
+
+    /// Makes a contact the newest of an order.
+    fn link(&mut self, at: At, verified: bool) {
+        let before = core::mem::replace(&mut self.order(verified).newest, at);
+        match self.known.get_mut(before as usize) {
+            Some(known) => known.after = at,
+            None => self.order(verified).oldest = at,
+        }
+        let known = &mut self.known[at as usize];
+        (known.verified, known.before, known.after) = (verified, before, NOWHERE);
     }
 
     fn is_good(&self, contact: &Contact, now: Time) -> bool {
         contact.verify(&*self.verifier, now).is_ok()
     }
 
-    fn put(&mut self, contact: Contact, verified: bool) {
-        let guid = contact.guid();
-        self.known.insert(guid, Known { contact, verified });
-        self.note(guid, verified);
+    /// Notes that a contact is verified, or another one of the same peer is and takes its place.
+    fn prove(&mut self, at: At, contact: Contact) {
+        self.unlink(at);
+        self.known[at as usize].contact = Some(contact);
+        self.link(at, true);
+    }
+
+    fn add(&mut self, contact: Contact) {
+        self.make_room();
+        let hash = self.hash.hash_one(contact.guid());
+        let known = Known { contact: Some(contact), verified: false, before: NOWHERE, after: NOWHERE };
+        let at = if let Some(at) = self.free.pop() {
+            self.known[at as usize] = known;
+            at
+        } else {
+            if self.known.len() == self.known.capacity() {
+                // An eighth more, not twice as much: most books stay small.
+                self.known.reserve_exact(self.known.len() / 8 + 4);
+            }
+            self.known.push(known);
+            (self.known.len() - 1) as At
+        };
+        self.link(at, false);
+        let (hasher, all) = (self.hash, &self.known);
+        let again = |at: &At| all[*at as usize].contact.as_ref().map_or(0, |contact| hasher.hash_one(contact.guid()));
+        self.index.insert_unique(hash, at, again);
     }
 }
 
 impl Book for Contacts {
     fn introduce(&mut self, own: Contact) {
-        self.own = Some(own.guid());
-        self.known.insert(own.guid(), Known { contact: own, verified: true });
+        if let Some(at) = self.find(&own.guid()) {
+            self.remove(at);
+        }
+        self.own = Some(own);
     }
 
     fn get(&self, peer: &Guid) -> Option<Contact> {
-        self.known.get(peer).map(|known| known.contact.clone())
+        self.contact(peer).cloned()
     }
 
     fn has(&self, peer: &Guid) -> bool {
-        self.known.contains_key(peer)
+        self.contact(peer).is_some()
     }
 
     fn sequence(&self, peer: &Guid) -> u64 {
-        self.known.get(peer).map_or(0, |known| known.contact.sequence())
+        self.contact(peer).map_or(0, Contact::sequence)
     }
 
     fn learn(&mut self, contact: Contact, now: Time) -> Result<(), ContactError> {
         let guid = contact.guid();
-        if self.own == Some(guid) || contact.expires() <= now {
+        if self.own.as_ref().is_some_and(|own| own.guid() == guid) || contact.expires() <= now {
             return Ok(());
         }
-        let Some(known) = self.known.get(&guid) else {
-            self.make_room();
-            self.put(contact, false);
+        let found = self.find(&guid).and_then(|at| Some((at, self.known[at as usize].contact.clone()?)));
+        let Some((at, known)) = found else {
+            self.add(contact);
             return Ok(());
         };
-        let newer = contact.sequence() > known.contact.sequence();
-        if known.contact == contact || known.verified && !newer {
+        let newer = contact.sequence() > known.sequence();
+        if known == contact || self.known[at as usize].verified && !newer {
             return Ok(());
         }
         // The two contradict each other, and each may be forged.
         if !self.is_good(&contact, now) {
             return Err(ContactError::BadSignature);
         }
-        if newer || !self.is_good(&known.contact, now) {
-            self.put(contact, true);
-        } else {
-            let known = known.contact.clone();
-            self.put(known, true);
-        }
+        let better = newer || !self.is_good(&known, now);
+        self.prove(at, if better { contact } else { known });
         Ok(())
     }
 
     fn to_tell(&mut self, peer: &Guid, now: Time) -> Option<Contact> {
-        let Known { contact, verified } = self.known.get(peer)?;
-        let (contact, verified) = (contact.clone(), *verified);
+        let contact = self.contact(peer)?.clone();
         if contact.expires() <= now {
             return None;
         }
-        if !verified {
+        // None for this node's own, of which nobody doubts.
+        if let Some(at) = self.find(peer)
+            && !self.known[at as usize].verified
+        {
             if !self.is_good(&contact, now) {
-                self.known.remove(peer);
+                self.remove(at);
                 return None;
             }
-            self.put(contact.clone(), true);
+            self.prove(at, contact.clone());
         }
         Some(contact)
     }
@@ -182,7 +263,7 @@ impl Book for Contacts {
 
 impl fmt::Debug for Contacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Contacts({})", self.known.len())
+        write!(f, "Contacts({})", self.len())
     }
 }
 
@@ -269,7 +350,47 @@ mod tests {
         for seed in 0..=100 {
             assert!(book.to_tell(&contact(seed, 1).guid(), NOW).is_some(), "{seed}");
         }
-        assert!(book.fresh.len() <= 2 * MAX_CONTACTS + 1);
+        assert!(book.known.len() <= MAX_CONTACTS, "places are used again");
+    }
+
+    #[test]
+    fn room_is_made_where_nobody_looked_first_and_then_where_somebody_looked_longest_ago() {
+        let mut book = book();
+        let guid = |seed: u64| made_up(seed).guid();
+        (0..MAX_CONTACTS as u64).for_each(|seed| drop(book.learn(made_up(seed), NOW)));
+        // Two are verified, the later one first.
+        let (one, two) = (contact(1, 1), contact(2, 1));
+        for known in [&two, &one] {
+            book.learn(known.clone(), NOW).unwrap();
+            assert!(book.to_tell(&known.guid(), NOW).is_some());
+        }
+        assert_eq!([0, 1, 2].map(|seed| book.has(&guid(seed))), [false, false, true], "the oldest made room");
+        (0..MAX_CONTACTS as u64).for_each(|at| {
+            let at = book.find(&guid(at)).filter(|_| at > 2);
+            at.into_iter().for_each(|at| book.remove(at));
+        });
+        assert_eq!(book.len(), 3);
+        let again: Vec<u64> = (0..MAX_CONTACTS as u64 - 3).map(|at| at + (1 << 32)).collect();
+        again.iter().for_each(|seed| drop(book.learn(made_up(*seed), NOW)));
+        assert_eq!((book.len(), book.known.len()), (MAX_CONTACTS, MAX_CONTACTS), "free places were taken again");
+        // Once all are verified, the one that was verified first goes.
+        while book.fresh.oldest != NOWHERE {
+            book.remove(book.fresh.oldest);
+        }
+        assert_eq!(book.len(), 2);
+        book.remove(book.proven.oldest);
+        assert!(book.has(&one.guid()) && !book.has(&two.guid()));
+        assert_eq!((book.proven.oldest, book.proven.newest), (book.find(&one.guid()).unwrap(), book.proven.oldest));
+    }
+
+    #[test]
+    fn a_contact_of_this_node_that_was_heard_before_it_was_introduced_gives_way() {
+        let mut book = book();
+        book.learn(contact(1, 1), NOW).unwrap();
+        book.introduce(contact(1, 2));
+        assert_eq!((book.len(), book.to_tell(&contact(1, 1).guid(), NOW)), (1, Some(contact(1, 2))));
+        book.learn(contact(1, 3), NOW).unwrap();
+        assert_eq!(book.sequence(&contact(1, 1).guid()), 2, "nobody else says how this node is reached");
     }
 
     fn made_up(number: u64) -> Contact {

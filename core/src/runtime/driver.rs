@@ -34,6 +34,8 @@ pub(super) type Mailbox = mpsc::Sender<Mail>;
 pub(super) const MAILBOX: usize = 1024;
 /// How much mail the driver takes at once.
 const BATCH: usize = 256;
+/// What a buffer of an idle driver may keep room for.
+const FEW: usize = 8;
 /// How many dials run at once; a burst of QUIC dials loses packets.
 const DIALS: usize = 32;
 
@@ -149,6 +151,14 @@ struct Session {
     stop: CancellationToken,
 }
 
+/// An empty buffer that was used for so many items gives half of what it has back, if it has far more than that. So
+/// an idle node keeps nothing of its busiest moment, and a busy one does not ask for memory at every turn.
+fn calm<T>(buffer: &mut Vec<T>, used: usize) {
+    if buffer.capacity() > FEW && used < buffer.capacity() / 8 {
+        buffer.shrink_to(buffer.capacity() / 2);
+    }
+}
+
 pub(super) struct Driver {
     engine: Engine<Boxed>,
     ws: Workspace<Boxed>,
@@ -212,7 +222,7 @@ impl Driver {
 
     /// Turns the engine until the node ends.
     pub(super) async fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::new();
         let mut introduce_at = self.introduce();
         let goodbye = loop {
             let wake = self.engine.next_wake().unwrap_or(Time::MAX).min(introduce_at);
@@ -224,7 +234,7 @@ impl Driver {
                 () = tokio::time::sleep_until(wake) => {}
             }
             let now = self.clock.now();
-            let mut goodbye = None;
+            let (mut goodbye, taken) = (None, batch.len());
             for mail in batch.drain(..) {
                 if let Mail::Shutdown { reply } = mail {
                     goodbye = Some(reply);
@@ -240,6 +250,7 @@ impl Driver {
                 introduce_at = self.introduce();
             }
             self.flush(now);
+            calm(&mut batch, taken);
             if goodbye.is_some() {
                 break goodbye;
             }
@@ -463,7 +474,7 @@ impl Driver {
         tokio::spawn(async move {
             let dial = async {
                 let _permit = dials.acquire().await.ok()?;
-                match dialer.dial(contact.addresses(), peer).await {
+                match dialer.dial(&contact.addresses(), peer).await {
                     Ok(connection) => Some(connection),
                     Err(error) => {
                         tracing::debug!(peer = %peer.short(), %error, "dial failed");
@@ -486,6 +497,7 @@ impl Driver {
     /// Does what the engine asks for.
     fn carry_out(&mut self, now: Time) {
         let mut out = std::mem::take(&mut self.ws.out);
+        let done = out.len();
         for output in out.drain(..) {
             if let Some(log) = &mut self.log {
                 log.output(&output);
@@ -521,6 +533,7 @@ impl Driver {
         }
         // Handling may have asked for more.
         if self.ws.out.is_empty() {
+            calm(&mut out, done);
             self.ws.out = out;
         } else {
             self.carry_out(now);

@@ -6,6 +6,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -195,34 +196,47 @@ async fn read(wire: Wire, mut recv: RecvStream) {
     let mut buffer = BytesMut::new();
     let mut size = READ_IDLE;
     let why = loop {
-        buffer.reserve(size);
         let got = tokio::select! {
             biased;
             () = stop.cancelled() => break "closed".to_owned(),
-            got = recv.read_buf(&mut buffer) => got,
+            got = receive(&mut recv, &mut buffer, size) => got,
         };
         match got {
             Ok(0) => break "the peer closed".into(),
             Err(error) => break error.to_string(),
             Ok(got) => size = if got >= size { READ_BUSY.min(READ_GROWTH * size) } else { READ_IDLE },
         }
-        let mail = match whole(&buffer) {
-            Ok(0) => continue,
+        let len = whole(&buffer);
+        if len == Ok(0) {
+            continue;
+        }
+        // The place first: a task has room for all it may ever hold while it waits.
+        let Ok(place) = mailbox.reserve().await else { break "the node ended".into() };
+        place.send(match len {
             Ok(len) => Mail::Chunk { peer, conn, chunk: buffer.split_to(len) },
             Err(_) => Mail::Garbage { peer, conn },
-        };
-        if mailbox.send(mail).await.is_err() {
-            break "the node ended".into();
-        }
-        if size == READ_IDLE && buffer.is_empty() && buffer.capacity() > READ_IDLE {
-            // What a busy moment left is not kept for idle ones.
-            buffer = BytesMut::new();
-        }
+        });
     };
     tracing::debug!(peer = %peer.short(), %why, "wire ended");
     stop.cancel();
     connection.close(&why);
-    let _ = mailbox.send(Mail::Lost { peer, conn }).await;
+    if let Ok(place) = mailbox.reserve().await {
+        place.send(Mail::Lost { peer, conn });
+    }
+}
+
+/// Reads up to `size` bytes or a few more. While nothing comes the buffer owns no memory, if nothing is in it: most
+/// wires are idle most of the time.
+async fn receive(recv: &mut RecvStream, buffer: &mut BytesMut, size: usize) -> std::io::Result<usize> {
+    std::future::poll_fn(|cx| {
+        buffer.reserve(size);
+        let got = pin!(recv.read_buf(buffer)).poll(cx);
+        if got.is_pending() && buffer.is_empty() {
+            *buffer = BytesMut::new();
+        }
+        got
+    })
+    .await
 }
 
 async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
@@ -234,49 +248,57 @@ async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
             () = wire.stop.cancelled() => return,
             () = std::future::ready(()), if more => {}
         }
-        let batch = out.lock().take();
+        let mut batch = out.lock().take();
         let (charge, closing) = (batch.charge, batch.closing);
         more = batch.more;
         let written = tokio::select! {
-            written = write_all(&mut send, batch) => written,
+            written = write_all(&mut send, &mut batch) => written,
             () = wire.stop.cancelled() => return,
             () = out.lingered(closing.is_some()) => return wire.stop.cancel(),
         };
+        drop(batch);
         if written.is_err() {
-            // Why the peer closed may stand in what it sent before: the reader comes to that first.
-            return wire.part().await;
+            // Why the peer closed may stand in what it sent before: the reader comes to that first. Boxed, since every
+            // wire has room for what its task may ever wait for, and this comes once.
+            return Box::pin(wire.part()).await;
         }
         let tell = {
             let mut waiting = out.lock();
             waiting.drained += charge;
             (waiting.drained >= TELL_DRAINED).then(|| mem::take(&mut waiting.drained))
         };
-        if let Some(bytes) = tell {
-            let _ = wire.mailbox.send(Mail::Drained { peer: wire.peer, conn: wire.conn, bytes }).await;
+        if let Some(bytes) = tell
+            && let Ok(place) = wire.mailbox.reserve().await
+        {
+            place.send(Mail::Drained { peer: wire.peer, conn: wire.conn, bytes });
         }
         if let Some(why) = closing.filter(|_| !more) {
-            let _ = tokio::time::timeout(PARTING, send.shutdown()).await;
-            match why {
-                // Nothing more is read of a peer that broke the rules.
-                Goodbye::Misbehaved => wire.stop.cancel(),
-                _ => wire.part().await,
-            }
-            return;
+            return Box::pin(end(wire, send, why)).await;
         }
     }
 }
 
-async fn write_all(send: &mut SendStream, batch: Batch) -> std::io::Result<()> {
-    let [mut control, timely, messages] = batch.small;
+/// Everything is written.
+async fn end(wire: Wire, mut send: SendStream, why: Goodbye) {
+    let _ = tokio::time::timeout(PARTING, send.shutdown()).await;
+    match why {
+        // Nothing more is read of a peer that broke the rules.
+        Goodbye::Misbehaved => wire.stop.cancel(),
+        _ => wire.part().await,
+    }
+}
+
+async fn write_all(send: &mut SendStream, batch: &mut Batch) -> std::io::Result<()> {
+    let [control, timely, messages] = &mut batch.small;
     if control.is_empty() && timely.is_empty() {
-        send.write_all(&messages).await?;
+        send.write_all(messages).await?;
     } else if control.len() + timely.len() + messages.len() < READ_BUSY {
         // One write, and so one record of TLS and one packet.
-        control.extend_from_slice(&timely);
-        control.extend_from_slice(&messages);
-        send.write_all(&control).await?;
+        control.extend_from_slice(timely);
+        control.extend_from_slice(messages);
+        send.write_all(control).await?;
     } else {
-        for small in [&control, &timely, &messages] {
+        for small in [control, timely, messages] {
             send.write_all(small).await?;
         }
     }

@@ -119,10 +119,8 @@ pub(super) async fn accept(wire: Wire) {
             () = wire.stop.cancelled() => return,
             Some(named) = unnamed.join_next(), if !unnamed.is_empty() => {
                 if let Ok(Some(named)) = named {
-                    let mail = Mail::Stream { peer: wire.peer, conn: wire.conn, named };
-                    if wire.mailbox.send(mail).await.is_err() {
-                        return;
-                    }
+                    let Ok(place) = wire.mailbox.reserve().await else { return };
+                    place.send(Mail::Stream { peer: wire.peer, conn: wire.conn, named });
                 }
             }
             stream = wire.connection.accept(), if unnamed.len() < UNNAMED => match stream {

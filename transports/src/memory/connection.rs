@@ -9,10 +9,11 @@ use bytes::Bytes;
 use polymorph_core::TransportAddress;
 use polymorph_core::identity::PublicKey;
 use polymorph_core::runtime::transport::{Connection, Stream, TransportError};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::pipe::Pipe;
+use crate::queue::Queue;
 
 /// How many of the peer's bulk streams may wait for `accept`; past that `open` waits.
 const MAX_WAITING_BULK: usize = 16;
@@ -27,6 +28,8 @@ struct Shared {
     over: CancellationToken,
     reason: Mutex<Option<String>>,
     pipes: Mutex<Vec<Weak<Pipe>>>,
+    /// Bulk streams on their way to the dialer and to the acceptor.
+    bulk: [Queue<Stream>; 2],
     /// Datagrams on their way to the dialer and to the acceptor.
     datagrams: [Datagrams; 2],
 }
@@ -45,8 +48,6 @@ pub(super) struct Wire {
     peer: PublicKey,
     remote: TransportAddress,
     control: Mutex<Option<Stream>>,
-    opened: mpsc::Sender<Stream>,
-    arrived: tokio::sync::Mutex<mpsc::Receiver<Stream>>,
 }
 
 /// A wire between the nodes with these keys, the dialer's first.
@@ -56,21 +57,18 @@ pub(super) fn pair(keys: [PublicKey; 2], address: &TransportAddress, exporter: [
         over: CancellationToken::new(),
         reason: Mutex::new(None),
         pipes: Mutex::new(Vec::new()),
+        bulk: [Queue::new(MAX_WAITING_BULK), Queue::new(MAX_WAITING_BULK)],
         datagrams: Default::default(),
     });
     let (mine, theirs) = shared.stream();
-    let (to_acceptor, from_dialer) = mpsc::channel(MAX_WAITING_BULK);
-    let (to_dialer, from_acceptor) = mpsc::channel(MAX_WAITING_BULK);
-    let end = |end: usize, control, opened, arrived| Wire {
+    let end = |end: usize, control| Wire {
         shared: shared.clone(),
         end,
         peer: keys[1 - end],
         remote: address.clone(),
         control: Mutex::new(Some(control)),
-        opened,
-        arrived: tokio::sync::Mutex::new(arrived),
     };
-    (end(0, mine, to_acceptor, from_acceptor), end(1, theirs, to_dialer, from_dialer))
+    (end(0, mine), end(1, theirs))
 }
 
 impl Shared {
@@ -117,22 +115,25 @@ impl Connection for Wire {
     }
 
     async fn open(&self) -> Result<Stream, TransportError> {
-        let place = tokio::select! {
+        let mut opened = None;
+        let opening = self.shared.bulk[1 - self.end].put(|| {
+            let (mine, theirs) = self.shared.stream();
+            opened = Some(mine);
+            theirs
+        });
+        tokio::select! {
             biased;
             () = self.shared.over.cancelled() => return Err(self.shared.closed()),
-            place = self.opened.reserve() => place.map_err(|_| self.shared.closed())?,
-        };
-        let (mine, theirs) = self.shared.stream();
-        place.send(theirs);
-        Ok(mine)
+            () = opening => {}
+        }
+        opened.ok_or_else(|| self.shared.closed())
     }
 
     async fn accept(&self) -> Result<Stream, TransportError> {
-        let next = async { self.arrived.lock().await.recv().await };
         tokio::select! {
             biased;
             () = self.shared.over.cancelled() => Err(self.shared.closed()),
-            stream = next => stream.ok_or_else(|| self.shared.closed()),
+            stream = self.shared.bulk[self.end].next() => Ok(stream),
         }
     }
 
@@ -178,6 +179,7 @@ impl Connection for Wire {
         self.shared.over.cancel();
         let pipes = std::mem::take(&mut *lock(&self.shared.pipes));
         pipes.iter().filter_map(Weak::upgrade).for_each(|pipe| pipe.cut());
+        self.shared.bulk.iter().for_each(Queue::clear);
     }
 }
 

@@ -63,7 +63,12 @@ impl Drop for Doorway {
 
 async fn keep_accepting(endpoint: &Endpoint, queue: mpsc::Sender<Arc<dyn Connection>>) {
     let mut handshakes = Handshakes::default();
-    while let Some(incoming) = endpoint.accept().await {
+    loop {
+        let incoming = tokio::select! {
+            incoming = endpoint.accept() => incoming,
+            () = handshakes.ended() => continue,
+        };
+        let Some(incoming) = incoming else { return };
         if handshakes.len() >= RETRY_FROM && incoming.may_retry() {
             // Cannot fail: it may.
             let _ = incoming.retry();

@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use polymorph_core::TransportAddress;
 use polymorph_core::identity::PublicKey;
 use polymorph_core::runtime::transport::{Connection, Stream, TransportError};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Secured, Socket, Wires};
 use crate::preamble::Token;
+use crate::queue::Queue;
 use crate::tls::channel::Channel;
 use crate::tls::{BULK_TOKEN, EXPORTER};
 
@@ -82,13 +83,8 @@ pub(super) struct Wire<S: Socket> {
     over: CancellationToken,
     reason: Mutex<Option<String>>,
     bulk: Mutex<Vec<Weak<Channel<S>>>>,
-    arrivals: Option<Arrivals>,
-}
-
-/// Only an acceptor has bulk streams arriving.
-struct Arrivals {
-    queue: mpsc::Sender<Stream>,
-    arrived: tokio::sync::Mutex<mpsc::Receiver<Stream>>,
+    /// Only an acceptor has bulk streams arriving.
+    arrivals: Option<Queue<Stream>>,
 }
 
 impl<S: Socket> Wire<S> {
@@ -108,10 +104,7 @@ impl<S: Socket> Wire<S> {
         let over = CancellationToken::new();
         let (channel, recv, send) = Channel::split(socket, tls, Some(over.clone()));
         let control = Mutex::new(Some(Stream { recv: Box::new(recv), send: Box::new(send) }));
-        let arrivals = (end == End::Acceptor).then(|| {
-            let (queue, arrived) = mpsc::channel(MAX_WAITING_BULK);
-            Arrivals { queue, arrived: tokio::sync::Mutex::new(arrived) }
-        });
+        let arrivals = (end == End::Acceptor).then(|| Queue::new(MAX_WAITING_BULK));
         let (reason, bulk) = (Mutex::new(None), Mutex::new(Vec::new()));
         let wire = Self { wires, channel, control, peer, remote, end, exporter, token, over, reason, bulk, arrivals };
         let wire = Arc::new(wire);
@@ -127,12 +120,12 @@ impl<S: Socket> Wire<S> {
         if secured.peer != self.peer {
             return tracing::debug!(peer = %secured.peer, "a bulk connection showed somebody else's token");
         }
-        let Ok(place) = arrivals.queue.try_reserve() else {
-            return tracing::debug!(peer = %self.peer, "too many bulk streams wait to be accepted");
-        };
-        let (channel, stream) = secured.into_stream();
-        if self.bind(&channel).is_ok() {
-            place.send(stream);
+        let room = arrivals.try_put(|| {
+            let (channel, stream) = secured.into_stream();
+            self.bind(&channel).ok().map(|()| stream)
+        });
+        if !room {
+            tracing::debug!(peer = %self.peer, "too many bulk streams wait to be accepted");
         }
     }
 
@@ -198,11 +191,10 @@ impl<S: Socket> Connection for Wire<S> {
             self.over.cancelled().await;
             return Err(self.closed());
         };
-        let next = async { arrivals.arrived.lock().await.recv().await };
         tokio::select! {
             biased;
             () = self.over.cancelled() => Err(self.closed()),
-            stream = next => stream.ok_or_else(|| self.closed()),
+            stream = arrivals.next() => Ok(stream),
         }
     }
 

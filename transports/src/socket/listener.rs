@@ -44,7 +44,11 @@ impl Listener for Doorway {
 async fn keep_accepting<S: Socket>(wires: Arc<Wires<S>>, door: S::Door, queue: mpsc::Sender<Arc<dyn Connection>>) {
     let mut handshakes = Handshakes::default();
     loop {
-        match S::accept(&door).await {
+        let accepted = tokio::select! {
+            accepted = S::accept(&door) => accepted,
+            () = handshakes.ended() => continue,
+        };
+        match accepted {
             Ok((socket, remote)) => handshakes.begin(arrive(wires.clone(), socket, remote, queue.clone())),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept");

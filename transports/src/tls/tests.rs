@@ -131,3 +131,20 @@ fn what_both_ends_must_name_alike_stays_as_it_is() {
     let spki: String = certified(&identity(1)).cert[0].iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(spki, "302a300506032b65700321008a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c");
 }
+
+#[cfg(any(feature = "tcp", feature = "unix"))]
+#[test]
+fn a_dialer_resumes_with_the_peers_it_met_last_and_no_others() {
+    let ours = resumable(1);
+    let peers: Vec<u8> = (2..=2 + store::RESUMABLE_PEERS as u8).collect();
+    let servers: Vec<Credentials> = peers.iter().map(|peer| resumable(*peer)).collect();
+    let kind = |at: usize| {
+        let (client, _) = shake(&ours.client, &servers[at].server, identity(peers[at]).guid()).unwrap();
+        client.handshake_kind()
+    };
+    let last = peers.len() - 1;
+    assert!((0..=last).all(|at| kind(at) == Some(rustls::HandshakeKind::Full)));
+    assert_eq!(kind(1), Some(rustls::HandshakeKind::Resumed));
+    assert_eq!(kind(last), Some(rustls::HandshakeKind::Resumed));
+    assert_eq!(kind(0), Some(rustls::HandshakeKind::Full), "one peer too many");
+}
