@@ -36,7 +36,7 @@ use polymorph_core::overlay::Place;
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Down, Event, Ticket, Via};
-use polymorph_core::topology::question::{Hold, Neighbor, Pass, Powers, Query, Role, Route, Target, Transit, Verdict};
+use polymorph_core::topology::question::{Neighbor, Pass, Powers, Query, Route, Target, Transit, Verdict};
 use polymorph_core::{Distance, Guid, Key};
 use serde::{Deserialize, Serialize};
 
@@ -269,7 +269,7 @@ impl Topology for Tapestry {
     }
 
     fn neighbors(&self) -> Vec<Neighbor> {
-        self.mesh.peers().map(|peer| Neighbor { peer: peer.guid, role: Role::Finger, hold: Hold::Cached }).collect()
+        repair::links(&self.mesh.guids())
     }
 
     fn addresses(&self) -> Vec<Key> {

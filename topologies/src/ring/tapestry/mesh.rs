@@ -150,6 +150,10 @@ impl Mesh {
         self.entries.iter().map(|entry| entry.peer)
     }
 
+    pub(super) fn guids(&self) -> Vec<Guid> {
+        self.entries.iter().map(|entry| entry.peer.guid).collect()
+    }
+
     pub(super) fn contains(&self, guid: &Guid) -> bool {
         self.entries.iter().any(|entry| entry.peer.guid == *guid)
     }
@@ -178,11 +182,12 @@ impl Mesh {
         for row in 0..=rows.min(self.digits.count() - 1) {
             let own = self.digits.digit(self.mine, row);
             for column in (0..self.digits.base()).map(|column| column as u8) {
-                if column != own && self.slot(row, column).is_empty() {
+                if column != own {
                     holes.set(self.digits, row, column);
                 }
             }
         }
+        self.entries.iter().for_each(|entry| holes.clear(self.digits, entry.row, entry.column));
         holes
     }
 

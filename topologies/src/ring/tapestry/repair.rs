@@ -2,10 +2,9 @@
 //! peers of the same row.
 
 use polymorph_core::Guid;
-use polymorph_core::topology::Topology as _;
 use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::Change;
-use polymorph_core::topology::question::Hold;
+use polymorph_core::topology::question::{Hold, Neighbor, Role};
 
 use super::super::links::Holds;
 use super::joining::RETRY;
@@ -185,17 +184,27 @@ impl Tapestry {
         [Timer::Beacon, Timer::Republish, Timer::Join].into_iter().for_each(|timer| cx.cancel(timer));
     }
 
-    /// Changes the table, then the links, and says what changed.
+    /// Changes the table, then the links, and says what changed. Mostly nothing does: somebody was weighed who is
+    /// farther away than those who are here.
     pub(super) fn edit<R>(&mut self, cx: &mut Context<'_, Self>, change: impl FnOnce(&mut Self) -> R) -> R {
-        let (before, row) = (Holds::of(&self.neighbors()), self.mesh.last_row());
-        let (count, result) = (self.mesh.len(), change(self));
-        before.become_of(&self.neighbors(), cx);
+        let (before, row) = (self.mesh.guids(), self.mesh.last_row());
+        let result = change(self);
+        let after = self.mesh.guids();
+        if before == after {
+            return result;
+        }
+        Holds::of(&links(&before)).become_of(&links(&after), cx);
         // Who stands in the last row bounds what this node is the root of.
-        if row != self.mesh.last_row() || count != self.mesh.len() {
+        if row != self.mesh.last_row() || before.len() != after.len() {
             cx.change(Change::Range);
         }
         result
     }
+}
+
+/// Links to everybody in a table: kept while they are there, and made when they are needed.
+pub(super) fn links(peers: &[Guid]) -> Vec<Neighbor> {
+    peers.iter().map(|&peer| Neighbor { peer, role: Role::Finger, hold: Hold::Cached }).collect()
 }
 
 /// How many are asked for an empty slot before it is taken for one that nobody can fill.
