@@ -12,8 +12,9 @@
 //! goes in circles.
 //!
 //! Property 1 is kept by an *acknowledged multicast*: a newcomer's root tells everybody who shares as many digits with
-//! the newcomer as itself, and the newcomer counts as in when all have acknowledged. Newcomers under way are pinned in
-//! the slots they will fill, so that two who come at once hear of each other.
+//! the newcomer as itself, or fewer until they are as many as fill a slot, and the newcomer counts as in when all have
+//! acknowledged. Newcomers under way are pinned in the slots they will fill, so that two who come at once hear of each
+//! other; nobody sends by way of them before.
 //!
 //! Objects stay where they are. Who has one [publishes](Command::Publish) it: every node on the way to its root keeps
 //! a pointer. Who wants one sends a [search](Command::Find) the same way, which ends at the first pointer, and asks
@@ -45,8 +46,8 @@ pub use super::prefix::Proximity;
 use super::prefix::{BITS, Digits, PROXIMITIES, Peer, head};
 use crate::setting::{Configure, Knob};
 use joining::{Coming, Search};
-use mesh::Mesh;
 pub use mesh::Slots;
+use mesh::{Entry, Mesh};
 use multicast::Cast;
 pub use multicast::News;
 pub use objects::{Answer, Command};
@@ -67,7 +68,7 @@ pub enum Message {
     Ping,
     /// I am: the answer to the two before.
     Pong,
-    /// I am there; whom do you know for these empty slots? A call.
+    /// I am there; whom do you know for these empty slots, or like you, if your own is among them? A call.
     Holes(Slots),
     /// You are my root: tell all who need to know that I come, and whom they know for these empty slots.
     Insert(Slots),
@@ -273,7 +274,8 @@ impl Topology for Tapestry {
     }
 
     fn addresses(&self) -> Vec<Key> {
-        if self.stage == Stage::In { vec![self.place.mine()] } else { Vec::new() }
+        let in_place = self.stage == Stage::In && self.coming.is_none();
+        if in_place { vec![self.place.mine()] } else { Vec::new() }
     }
 
     fn route(&self, query: &Query<'_, Self>, route: &mut Route) {
@@ -282,10 +284,12 @@ impl Topology for Tapestry {
         }
         let (Target::Key(key) | Target::Address(key)) = query.to;
         let key = head(key);
-        match self.mesh.next(key, |peer| query.allows(peer)) {
+        // Not all who need to know of a newcomer do, and until then whoever was the root is.
+        let settled = |entry: &Entry| !entry.pinned && query.allows(&entry.peer.guid);
+        match self.mesh.next(key, settled) {
             Some(slot) => {
                 route.verdict = Verdict::Forward;
-                let allowed = slot.iter().map(|entry| entry.peer.guid).filter(|peer| query.allows(peer));
+                let allowed = slot.iter().filter(|entry| settled(entry)).map(|entry| entry.peer.guid);
                 route.peers.extend(allowed.take(query.n.max(1)));
             }
             None => {
@@ -325,7 +329,7 @@ impl Tapestry {
             (Message::Ask(set), Via::Call(call)) => cx.reply(call, Message::Peers(self.set(set))),
             (Message::Holes(holes), Via::Call(call)) => {
                 let asker = self.peer(from);
-                cx.reply(call, Message::Peers(self.mesh.fill(asker, &mut holes.clone(), MAX_NAMED)));
+                cx.reply(call, Message::Peers(self.mesh.fill(asker, &mut holes.clone(), MAX_NAMED, self.turn)));
                 self.back(from);
                 self.met(from, cx);
             }
@@ -365,7 +369,7 @@ impl Tapestry {
             Set::Slot { row, column } => self.mesh.slot(row, column).iter().map(|entry| entry.peer.guid).collect(),
             Set::Backs(row) => {
                 let shares = |peer: &&Guid| digits.shared(self.mine, self.peer(**peer).at) == row;
-                self.backs.iter().filter(shares).copied().collect()
+                self.backs.iter().filter(shares).take(joining::NAMED).copied().collect()
             }
         };
         peers.truncate(MAX_NAMED);

@@ -1,5 +1,6 @@
 //! Tapestry in virtual time, on the real engine: Property 1 through joins and crashes, and objects that are found.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use polymorph_core::engine::Outcome;
@@ -38,6 +39,21 @@ fn count_holes(world: &World<Tapestry>) -> usize {
     holes
 }
 
+/// Where a way from somebody ends.
+fn way_ends(world: &World<Tapestry>, from: Guid, to: &Target<Tapestry>) -> Guid {
+    let mut at = from;
+    for _ in 0..20 {
+        let mut route = Route::default();
+        world.topology(world.peer(&at).expect("known")).expect("alive").route(&Query::new(to, 1), &mut route);
+        match route.verdict {
+            Verdict::Forward => at = route.peers[0],
+            Verdict::Deliver { .. } => return at,
+            Verdict::Unreachable => panic!("a member that routes nothing"),
+        }
+    }
+    panic!("a way without end");
+}
+
 /// Follows a key from everywhere: all ways must end at the one root that the model names.
 fn assert_unique_roots(world: &World<Tapestry>, config: &Config, keys: u64) {
     let census = members(world);
@@ -45,17 +61,7 @@ fn assert_unique_roots(world: &World<Tapestry>, config: &Config, keys: u64) {
         let to = Target::Key(Key::of(&number.to_le_bytes()));
         let owner = Tapestry::owner(config, &census, &to);
         for (_, from) in &census.ring {
-            let mut at = *from;
-            for hop in 0.. {
-                assert!(hop < 20, "a way without end");
-                let mut route = Route::default();
-                world.topology(world.peer(&at).expect("known")).expect("alive").route(&Query::new(&to, 1), &mut route);
-                match route.verdict {
-                    Verdict::Forward => at = route.peers[0],
-                    Verdict::Deliver { .. } => break,
-                    Verdict::Unreachable => panic!("a member that routes nothing"),
-                }
-            }
+            let at = way_ends(world, *from, &to);
             assert_eq!(Some(at), owner, "key {number} from {from:?}");
         }
     }
@@ -139,6 +145,61 @@ fn tables_that_grew_are_near() {
     }
     println!("the first is {:.2} times as far as the nearest, any other {:.2} times as far", near / count, any / count);
     assert!(near / count < 1.9 && any / count > 2.0);
+}
+
+/// How many slots name fewer who are there than they could, of how many: as many as a slot has room for, if there are.
+fn count_scarce(world: &World<Tapestry>, size: usize) -> (usize, usize) {
+    let census = members(world);
+    let slot = |mine: &Key, other: &Key| {
+        let shared = mine.common_bits(other) / 4;
+        (shared, other.digit(shared, 4))
+    };
+    let (mut scarce, mut all) = (0, 0);
+    for (mine, guid) in &census.ring {
+        let mut slots: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+        for (other, _) in census.ring.iter().filter(|(_, other)| other != guid) {
+            slots.entry(slot(mine, other)).or_default().0 += 1;
+        }
+        let node = world.topology(world.peer(guid).expect("a member")).expect("alive");
+        for neighbor in node.neighbors().iter().filter(|neighbor| census.guids.contains(&neighbor.peer)) {
+            let at = census.overlay.position(neighbor.peer, 0);
+            slots.entry(slot(mine, &at)).or_default().1 += 1;
+        }
+        all += slots.len();
+        scarce += slots.values().filter(|(could, there)| *there < (*could).min(size)).count();
+    }
+    (scarce, all)
+}
+
+#[test]
+fn slots_keep_their_backups_while_peers_come_and_go() {
+    let config = Config::default();
+    let (mut world, mut alive) = settled::<Tapestry>(11, &config, 300);
+    for round in 0..300 {
+        replace(&mut world, &config, &mut alive, round);
+        world.run_for(Duration::from_secs(4));
+    }
+    world.run_for(Duration::from_secs(Tapestry::claims(&config, 300).quiet));
+    let (full, (scarce, all)) = (count_scarce(&world, 1 + config.backups).0, count_scarce(&world, 2));
+    println!("{scarce} of {all} slots have no backup who is there, {full} are not full");
+    assert!(scarce * 50 < all);
+}
+
+#[test]
+fn a_newcomer_takes_its_place_when_all_who_need_to_know_of_it_do() {
+    let config = Config::default();
+    let (mut world, peers) = settled::<Tapestry>(12, &config, 300);
+    world.run_for(Duration::from_secs(5));
+    for number in 0..10 {
+        let newcomer = add(&mut world, &config);
+        world.join(newcomer, &[peers[number * 29]]);
+        world.run_until(Duration::from_secs(20), |world| is_member(world, newcomer));
+        assert!(is_member(&world, newcomer));
+        let at = members(&world).overlay.position(world.guid(newcomer), 0);
+        for (_, from) in &members(&world).ring {
+            assert_eq!(way_ends(&world, *from, &Target::Key(at)), world.guid(newcomer), "from {from:?}");
+        }
+    }
 }
 
 #[test]

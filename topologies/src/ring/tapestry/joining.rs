@@ -209,12 +209,12 @@ const KEPT: usize = 8;
 /// How many of a row are measured at most; each costs a dial.
 const MAX_LIST: usize = 128;
 /// How many of those one peer names are measured: the nearest of each slot of a row.
-const NAMED: usize = 16;
+pub(super) const NAMED: usize = 16;
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.
 pub(super) const MAX_SEEDS: usize = 16;
 /// How long the first wait for a way in is: a multicast takes so long when somebody does not answer.
 pub(super) const RETRY: core::time::Duration = core::time::Duration::from_secs(10);
 /// How long a newcomer waits when somebody nearer comes at the same moment: that one's multicast goes first.
-const AGAIN: core::time::Duration = core::time::Duration::from_secs(1);
+pub(super) const AGAIN: core::time::Duration = core::time::Duration::from_secs(1);
 /// How often the wait doubles: up to about five minutes.
 const MAX_DOUBLINGS: u32 = 5;

@@ -90,6 +90,24 @@ impl Mesh {
         self.entries[start..].chunk_by(same).map(|slot| (slot[0].row, slot))
     }
 
+    /// How many more peers a slot has room for; those who are pinned do not count.
+    pub(super) fn room(&self, row: u8, column: u8) -> usize {
+        let settled = self.slot(row, column).iter().filter(|entry| !entry.pinned).count();
+        self.size.saturating_sub(settled)
+    }
+
+    /// Everybody in a slot that has room for more.
+    pub(super) fn scarce(&self) -> Vec<Guid> {
+        let scarce = self.slots_from(0).filter(|(_, slot)| slot.len() < self.size);
+        scarce.flat_map(|(_, slot)| slot.iter().map(|entry| entry.peer.guid)).collect()
+    }
+
+    /// The most digits, `level` at most, that so many share with this node as fill a slot, itself counted.
+    pub(super) fn crowded(&self, level: u8) -> u8 {
+        let settled = |row: u8| self.slots_from(row).flat_map(|(_, slot)| slot).filter(|entry| !entry.pinned).count();
+        (0..=level).rev().find(|row| settled(*row) + 1 >= self.size).unwrap_or_default()
+    }
+
     /// Puts a peer into its slot, or measures it anew. Of those for whom there is no room the farthest stay out;
     /// whoever is pinned stays.
     pub(super) fn offer(&mut self, peer: Peer, rtt: Option<Micros>) -> bool {
@@ -135,11 +153,8 @@ impl Mesh {
         }
     }
 
-    /// Takes a peer out, and says which slot is empty now.
-    pub(super) fn remove(&mut self, guid: &Guid) -> Option<(u8, u8)> {
-        let index = self.entries.iter().position(|entry| entry.peer.guid == *guid)?;
-        let entry = self.entries.remove(index);
-        self.slot(entry.row, entry.column).is_empty().then_some((entry.row, entry.column))
+    pub(super) fn remove(&mut self, guid: &Guid) {
+        self.entries.retain(|entry| entry.peer.guid != *guid);
     }
 
     pub(super) fn clear(&mut self) {
@@ -191,9 +206,28 @@ impl Mesh {
         holes
     }
 
-    /// Whom this node knows for somebody else's empty slots; each slot once.
-    pub(super) fn fill(&self, other: Peer, holes: &mut Slots, n: usize) -> Vec<Guid> {
+    /// What a peer is asked for: the empty slots, and its own if that has room for others like it.
+    pub(super) fn wanted_of(&self, peer: Peer) -> Slots {
+        let mut slots = self.holes();
+        if let Some((row, column)) = self.slot_of(peer.at).filter(|(row, column)| self.room(*row, *column) > 0) {
+            slots.set(self.digits, row, column);
+        }
+        slots
+    }
+
+    /// Whom this node knows for somebody else's slots: one for each, and for the one it belongs into itself as many as
+    /// that holds besides. Those are other ones at each `turn`, since the asker may know some.
+    pub(super) fn fill(&self, other: Peer, holes: &mut Slots, n: usize, turn: usize) -> Vec<Guid> {
         let mut fit = Vec::new();
+        let row = self.digits.shared(other.at, self.mine);
+        let column = self.digits.digit(self.mine, row.min(self.digits.count() - 1));
+        if row < self.digits.count() && holes.has(self.digits, row, column) {
+            holes.clear(self.digits, row, column);
+            let like = &self.entries[self.entries.partition_point(|entry| entry.row <= row)..];
+            let from = turn.checked_rem(like.len()).unwrap_or_default();
+            let like = like.iter().cycle().skip(from).take(like.len()).map(|entry| entry.peer.guid);
+            fit.extend(like.filter(|guid| *guid != other.guid).take(self.size.max(2) - 1));
+        }
         for peer in self.peers().filter(|peer| peer.guid != other.guid) {
             let row = self.digits.shared(other.at, peer.at);
             if row < self.digits.count() && fit.len() < n {
@@ -209,13 +243,13 @@ impl Mesh {
 
     /// Surrogate routing: digit after digit, the right one or the next higher that somebody has. The slot of the next
     /// hop, or `None` if this node is the root.
-    pub(super) fn next(&self, key: u64, allowed: impl Fn(&Guid) -> bool) -> Option<&[Entry]> {
+    pub(super) fn next(&self, key: u64, allowed: impl Fn(&Entry) -> bool) -> Option<&[Entry]> {
         for row in 0..=self.last_row()? {
             let (want, own) = (self.digits.digit(key, row), self.digits.digit(self.mine, row));
             let columns = (0..self.digits.base()).map(|step| ((u16::from(want) + step) % self.digits.base()) as u8);
             for column in columns.take_while(|column| *column != own) {
                 let slot = self.slot(row, column);
-                if slot.iter().any(|entry| allowed(&entry.peer.guid)) {
+                if slot.iter().any(|entry| allowed(entry)) {
                     return Some(slot);
                 }
             }
@@ -267,8 +301,8 @@ mod tests {
         assert_eq!(places(mesh.slot(1, 3)), [0x1306, 0x1303, 0x1305]);
         mesh.unpin(peer(0x1305));
         assert_eq!(places(mesh.slot(1, 3)), [0x1306, 0x1303]);
-        assert_eq!(mesh.remove(&peer(0x1306).guid), None);
-        assert_eq!(mesh.remove(&peer(0x1303).guid), Some((1, 3)));
+        mesh.remove(&peer(0x1306).guid);
+        assert_eq!(places(mesh.slot(1, 3)), [0x1303]);
     }
 
     #[test]
@@ -284,8 +318,40 @@ mod tests {
         assert_eq!(next(0xb000), None, "and there this node's own digit comes before");
         assert_eq!(next(0x1234), None);
         assert_eq!(next(0x1300), Some(vec![0x1500]));
-        let without = mesh.next(0x4fff << 48, |guid| *guid != peer(0x5000).guid).map(places);
+        let without = mesh.next(0x4fff << 48, |entry| entry.peer != peer(0x5000)).map(places);
         assert_eq!(without, Some(vec![0xa000]));
+    }
+
+    #[test]
+    fn whoever_is_in_a_slot_with_room_names_others_who_belong_there() {
+        let (mut asker, mut asked) = (mesh(), Mesh::new(Digits::new(4), 0x1301 << 48, 2));
+        let (me, there) = (peer(0x1234), peer(0x1301));
+        asker.offer(there, None);
+        assert_eq!((asker.room(1, 3), asker.scarce()), (1, vec![there.guid]));
+        for at in [0x1234, 0x1305, 0x1350, 0x2000] {
+            asked.offer(peer(at), None);
+        }
+        let mut named: Vec<Guid> =
+            (0..2).flat_map(|turn| asked.fill(me, &mut asker.wanted_of(there), 8, turn)).collect();
+        named.sort_unstable();
+        named.dedup();
+        assert_eq!(named, [0x1305, 0x1350, 0x2000].map(|at| peer(at).guid), "one at a time, and who fills a hole");
+        asker.offer(peer(0x1305), None);
+        assert_eq!((asker.room(1, 3), asker.scarce()), (0, vec![]));
+        assert_eq!(asked.fill(me, &mut asker.wanted_of(there), 8, 0), [peer(0x2000).guid], "no room, no names");
+    }
+
+    #[test]
+    fn a_crowd_is_as_many_as_fill_a_slot() {
+        let mut mesh = Mesh::new(Digits::new(4), 0x1234 << 48, 3);
+        mesh.offer(peer(0x1239), None);
+        assert_eq!(mesh.crowded(3), 0, "two of three");
+        mesh.pin(peer(0x1235));
+        assert_eq!(mesh.crowded(3), 0, "a newcomer does not count");
+        mesh.offer(peer(0x1500), None);
+        assert_eq!((mesh.crowded(3), mesh.crowded(0)), (1, 0));
+        mesh.unpin(peer(0x1235));
+        assert_eq!(mesh.crowded(3), 3);
     }
 
     #[test]

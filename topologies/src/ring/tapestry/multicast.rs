@@ -43,9 +43,11 @@ impl Tapestry {
     /// A newcomer whose root this node is wants everybody told who needs to know.
     pub(super) fn insert(&mut self, newcomer: Guid, holes: Slots, cx: &mut Context<'_, Self>) {
         let (id, at) = (rand_core::Rng::next_u64(cx.rng()), self.peer(newcomer).at);
-        let level = self.digits().shared(self.mine, at);
-        // Somebody nearer may have come in between; and somebody else's newcomer would have too many told.
-        if self.mesh.next(at, |peer| *peer != newcomer).is_none() {
+        // Ours: not only those who share the most digits, of whom there may be one, who may die with what it knows.
+        let level = self.mesh.crowded(self.digits().shared(self.mine, at));
+        // Somebody nearer may have come in between; and somebody else's newcomer would have too many told. Others who are
+        // on their way are pinned and told (§4.4).
+        if self.mesh.next(at, |entry| !entry.pinned && entry.peer.guid != newcomer).is_none() {
             self.multicast(None, News { id, newcomer, level, patience: PATIENCE, holes }, cx);
         } else {
             let _ = cx.send(newcomer, Message::NotRoot);
@@ -63,7 +65,7 @@ impl Tapestry {
         }
         self.edit(cx, |node| node.mesh.pin(peer));
         let _ = cx.send(newcomer, Message::Reached);
-        let fit = self.mesh.fill(peer, &mut holes, super::MAX_NAMED);
+        let fit = self.mesh.fill(peer, &mut holes, super::MAX_NAMED, self.turn);
         if !fit.is_empty() {
             let _ = cx.send(newcomer, Message::Filled(fit));
         }

@@ -1,5 +1,5 @@
-//! How a table stays right: beacons find the dead and fill what is empty; a slot that became empty is mended from
-//! peers of the same row.
+//! How a table stays right: beacons find the dead, fill what is empty and keep backups up; a slot that lost somebody is
+//! mended by whoever is left of it, and one that became empty from peers of the same row.
 
 use polymorph_core::Guid;
 use polymorph_core::topology::context::Context;
@@ -7,13 +7,14 @@ use polymorph_core::topology::event::Change;
 use polymorph_core::topology::question::{Hold, Neighbor, Role};
 
 use super::super::links::Holds;
-use super::joining::RETRY;
+use super::joining::{AGAIN, RETRY};
 use super::mesh::Micros;
 use super::{Message, Proximity, Purpose, Set, Stage, Tapestry, Timer};
 
 impl Tapestry {
-    /// Asks two peers of the table whether they are there: one after the other of all, and one of the last row in turn,
-    /// because the last rows decide who a key's root is. Both say whom they know for empty slots.
+    /// Asks two peers of the table whether they are there: one after the other of all, and in turn one of those whose slots
+    /// have room for more, or of the last row, because these decide who a key's root is. Both say whom they know for
+    /// empty slots, and for their own.
     pub(super) fn beacon(&mut self, cx: &mut Context<'_, Self>) {
         let wait = cx.jitter(self.config.beacon, 0.2);
         cx.set(Timer::Beacon, wait);
@@ -22,24 +23,34 @@ impl Tapestry {
         if count == 0 {
             return self.try_seed(cx);
         }
-        let last = self.mesh.row(self.mesh.last_row().unwrap_or_default()).count();
-        let turns = [self.turn % count, count - 1 - self.turn % last.max(1)];
-        for index in turns {
-            let Some(peer) = self.mesh.get(index) else { continue };
-            self.call(peer.guid, Message::Holes(self.mesh.holes()), Purpose::Beacon(peer.guid), cx);
-        }
+        let of_last = self.mesh.row(self.mesh.last_row().unwrap_or_default()).count();
+        let (half, at) = (self.turn / 2, |index| self.mesh.get(index).map(|peer| peer.guid));
+        let scarce = if self.turn.is_multiple_of(2) { self.mesh.scarce() } else { Vec::new() };
+        let scarce = half.checked_rem(scarce.len()).map(|index| scarce[index]);
+        let (one, other) = (at(self.turn % count), scarce.or_else(|| at(count - 1 - half % of_last.max(1))));
+        one.into_iter().chain(other).for_each(|peer| self.ask_for_more(peer, cx));
     }
 
-    /// Peers were named who may fill slots: whoever does is asked whether it is there.
+    /// Asks somebody of the table for who fills empty slots, and for others like it if there is room for them.
+    fn ask_for_more(&mut self, to: Guid, cx: &mut Context<'_, Self>) {
+        let wanted = self.mesh.wanted_of(self.peer(to));
+        self.call(to, Message::Holes(wanted), Purpose::Beacon(to), cx);
+    }
+
+    /// Peers were named who may fill slots: as many as there is room for are asked whether they are there.
     pub(super) fn meet_all(&mut self, peers: &[Guid], cx: &mut Context<'_, Self>) {
-        let me = cx.me();
+        let (me, mut asked_of) = (cx.me(), Vec::new());
         for &peer in peers.iter().take(super::MAX_NAMED).filter(|peer| **peer != me) {
-            let empty = self.mesh.slot_of(self.peer(peer).at).is_some_and(|(row, column)| {
-                let slot = self.mesh.slot(row, column);
-                slot.iter().all(|entry| entry.pinned)
-            });
-            if empty && !self.mesh.contains(&peer) {
-                self.call(peer, Message::Met, Purpose::Measure { peer, again: false }, cx);
+            let Some((row, column)) = self.mesh.slot_of(self.peer(peer).at) else { continue };
+            let settled = self.mesh.slot(row, column).iter().any(|entry| !entry.pinned);
+            let asked = asked_of.iter().filter(|slot| **slot == (row, column)).count();
+            // Whoever was lost just now is not worth a dial while there are others.
+            let worth = self.mesh.room(row, column) > asked && !(settled && self.lost.contains(&peer));
+            if worth
+                && !self.mesh.contains(&peer)
+                && self.call(peer, Message::Met, Purpose::Measure { peer, again: false }, cx)
+            {
+                asked_of.push((row, column));
             }
         }
     }
@@ -99,18 +110,28 @@ impl Tapestry {
     pub(super) fn gone(&mut self, guid: Guid, cx: &mut Context<'_, Self>) {
         self.backs.remove(&guid);
         self.casts_lost(guid, cx);
+        if self.coming.as_ref().is_some_and(|coming| coming.root == guid) {
+            // It tells nobody any longer.
+            let wait = cx.jitter(AGAIN, 0.5);
+            cx.set(Timer::Join, wait);
+        }
         if self.stage != Stage::In || !self.mesh.contains(&guid) {
             return;
         }
         let homeless = self.led_by(guid);
-        let empty = self.edit(cx, |node| node.mesh.remove(&guid));
+        let slot = self.mesh.slot_of(self.peer(guid).at);
+        self.edit(cx, |node| node.mesh.remove(&guid));
         if self.lost.len() == MAX_LOST {
             self.lost.remove(0);
         }
         self.lost.push(guid);
         self.place_again(&homeless, cx);
-        if let Some((row, column)) = empty {
-            self.mend_slot(row, column, 0, cx);
+        if let Some((row, column)) = slot {
+            // Whoever is left knows the others who belong there.
+            match self.mesh.slot(row, column).iter().find(|entry| !entry.pinned).map(|entry| entry.peer.guid) {
+                Some(left) => self.ask_for_more(left, cx),
+                None => self.mend_slot(row, column, 0, cx),
+            }
         }
         if self.mesh.len() == 0 {
             self.tries = 0;
