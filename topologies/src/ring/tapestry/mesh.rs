@@ -249,7 +249,7 @@ impl Mesh {
             let columns = (0..self.digits.base()).map(|step| ((u16::from(want) + step) % self.digits.base()) as u8);
             for column in columns.take_while(|column| *column != own) {
                 let slot = self.slot(row, column);
-                if slot.iter().any(|entry| allowed(entry)) {
+                if slot.iter().any(&allowed) {
                     return Some(slot);
                 }
             }
