@@ -1,8 +1,8 @@
 //! Kademlia on 300 real nodes in one process: what a lookup costs all of them together, and what stays in memory.
 //!
-//! Each wire has a process of its own. Nodes join one after the other and look keys up until their tables are full;
-//! what is resident then, with the sessions of before closed, is theirs. Then they look up random keys: first
-//! as nodes are by default, with the sessions they happen to have, then with a session to everybody, which is *warm*.
+//! Nodes join one after the other and look keys up until their tables are full. In one process what is resident then,
+//! with all sessions closed, is theirs. In another they look up random keys: first as nodes are by default, with the
+//! sessions they happen to have, then with a session to everybody, which is *warm*.
 //! The yardstick is rust-libp2p on its memory wire, as it was measured elsewhere: 10 ms of processor time for a lookup
 //! of 43 requests, and 1.4 MiB for a node.
 
@@ -30,11 +30,11 @@ const FILLING: u64 = 3;
 /// Lookups of each asker in a round.
 const LOOKUPS: u64 = 60;
 const ROUNDS: u64 = 3;
-/// How long a session nobody needs stays open: long enough for those that are warm to stay so on a busy machine too,
-/// short enough to wait for the end of the others.
-fn idle(nodes: usize) -> Duration {
-    Duration::from_secs(if nodes < 100 { 1 } else { 20 })
-}
+/// How long a session nobody needs stays open while memory is measured: what is resident is what nodes keep, and not
+/// what the allocator holds back of sessions that came together.
+const SOON: Duration = Duration::from_secs(1);
+/// How long it stays open while times are measured: so long that warm ones stay so on a busy machine too.
+const LATE: Duration = Duration::from_secs(20);
 
 fn main() {
     if let Ok(task) = std::env::var(TASK) {
@@ -43,7 +43,8 @@ fn main() {
     let nodes = if board::in_earnest() { 300 } else { 24 };
     for (wire, most) in [("mem", 2.0), ("tcp", 3.0)] {
         board::heading(&format!("kademlia: {nodes} nodes in one process over {wire}"));
-        let [memory, engine, entries, cold, warm, questions] = measure(wire, nodes);
+        let [memory, engine, entries] = measure("memory", wire, nodes);
+        let [cold, warm, questions] = measure("time", wire, nodes);
         let what = format!("resident memory of a node, {entries:.0} entries, no session");
         row(&what, &format!("{memory:.0} KiB"), "400 KiB", memory / 400.0, Target::AtMost(1.0));
         row("  its engine, by its own count", &format!("{engine:.0} KiB"), "", engine / memory, Target::Open);
@@ -54,13 +55,13 @@ fn main() {
     }
 }
 
-fn measure(wire: &str, nodes: usize) -> [f64; 6] {
+fn measure<const N: usize>(what: &str, wire: &str, nodes: usize) -> [f64; N] {
     let this = std::env::current_exe().expect("a program has a path");
-    let ran = Command::new(this).env(TASK, format!("{wire} {nodes}")).output().expect("it starts");
-    assert!(ran.status.success(), "{wire}: {}", String::from_utf8_lossy(&ran.stderr));
+    let ran = Command::new(this).env(TASK, format!("{what} {wire} {nodes}")).output().expect("it starts");
+    assert!(ran.status.success(), "{what} {wire}: {}", String::from_utf8_lossy(&ran.stderr));
     let line = String::from_utf8_lossy(&ran.stdout);
     let figures: Vec<f64> = line.split_whitespace().map(|number| number.parse().expect("a number")).collect();
-    figures.try_into().expect("six figures")
+    figures.try_into().expect("as many figures as are read")
 }
 
 /// A node and its overlay.
@@ -72,26 +73,18 @@ struct Member {
 /// One thread for all nodes, so that no memory is there for threads and no time is spent between them.
 #[tokio::main(flavor = "current_thread")]
 async fn child(task: &str) {
-    let (wire, nodes) = task.split_once(' ').expect("a wire and a number");
-    let nodes: usize = nodes.parse().expect("a number");
-    let hub = Hub::new();
-    let askers = ASKERS.min(nodes);
-    let mut members: Vec<Member> = Vec::with_capacity(nodes);
-    let mut before = 0.0;
-    for number in 0..nodes {
-        if number == FIRST {
-            before = resident();
-        }
-        let seed = members.first().map(|first| first.node.contact());
-        let sessions = if number < askers { nodes } else { settings::Node::default().connections };
-        members.push(join(wire, &hub, seed, (sessions, idle(nodes))).await);
+    let [what, wire, nodes] = task.splitn(3, ' ').collect::<Vec<_>>().try_into().expect("a task, a wire, a number");
+    let nodes = nodes.parse().expect("a number");
+    match what {
+        "memory" => memory(wire, nodes).await,
+        _ => time(wire, nodes).await,
     }
-    for number in 0..FILLING {
-        for (at, member) in members.iter().enumerate() {
-            member.overlay.lookup(key(number << 32 | at as u64), K).await.expect("it is answered");
-        }
-    }
-    until_alone(&members).await;
+}
+
+/// Prints the KiB of a node with no session, those its engine counts, and the entries of its table.
+async fn memory(wire: &str, nodes: usize) {
+    let (members, before) = filled(wire, nodes, SOON).await;
+    until_alone(&members, SOON).await;
     let memory = (resident() - before) / (nodes - FIRST) as f64;
     let (mut engine, mut entries) = (0, 0);
     for member in &members {
@@ -99,9 +92,39 @@ async fn child(task: &str) {
         entries += member.overlay.neighbors().await.expect("it lives").len();
     }
     let each = |sum: usize| sum as f64 / nodes as f64;
+    println!("{memory} {} {}", each(engine) / 1024.0, each(entries));
+}
+
+/// Prints the milliseconds of a lookup, cold and warm, and the questions of a warm one.
+async fn time(wire: &str, nodes: usize) {
+    let idle = if nodes < 100 { SOON } else { LATE };
+    let (members, _) = filled(wire, nodes, idle).await;
+    until_alone(&members, idle).await;
+    let askers = ASKERS.min(nodes);
     let cold = cold(&members[askers..]).await;
     let (warm, questions) = warm(&members[..askers], &members).await;
-    println!("{memory} {} {} {cold} {warm} {questions}", each(engine) / 1024.0, each(entries));
+    println!("{cold} {warm} {questions}");
+}
+
+/// Nodes whose tables are full, and the KiB that were resident when [`FIRST`] of them were there.
+async fn filled(wire: &str, nodes: usize, idle: Duration) -> (Vec<Member>, f64) {
+    let hub = Hub::new();
+    let mut members: Vec<Member> = Vec::with_capacity(nodes);
+    let mut before = 0.0;
+    for number in 0..nodes {
+        if number == FIRST {
+            before = resident();
+        }
+        let seed = members.first().map(|first| first.node.contact());
+        let sessions = if number < ASKERS { nodes } else { settings::Node::default().connections };
+        members.push(join(wire, &hub, seed, (sessions, idle)).await);
+    }
+    for number in 0..FILLING {
+        for (at, member) in members.iter().enumerate() {
+            member.overlay.lookup(key(number << 32 | at as u64), K).await.expect("it is answered");
+        }
+    }
+    (members, before)
 }
 
 /// How many peers a lookup settles.
@@ -130,10 +153,10 @@ async fn join(wire: &str, hub: &Hub, seed: Option<Contact>, (connections, idle):
 }
 
 /// Waits until idle sessions are closed: nobody needs one.
-async fn until_alone(members: &[Member]) {
+async fn until_alone(members: &[Member], idle: Duration) {
     for member in members {
         while member.node.status().await.expect("it lives").sessions > 0 {
-            tokio::time::sleep(idle(members.len()) / 8).await;
+            tokio::time::sleep(idle / 8).await;
         }
     }
 }
