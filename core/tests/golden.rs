@@ -8,6 +8,7 @@ mod dialogue;
 mod vectors;
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use polymorph_core::contact::TransportAddress;
@@ -124,6 +125,7 @@ fn routed(back: Return, to: Target<Toy>, what: What<Toy>) -> Routed<Toy> {
 
 fn copied(signed: Option<(PublicKey, Signature)>) -> Copied {
     let (id, sequence, topic) = (CopyId([6; 16]), 1 << 40, Some(Key([4; 32])));
+    let signed = signed.map(Arc::new);
     Copied { id, origin: guid(2), sequence, topic, hops: 4, lane: lane(1), urgency: Urgency::Timely, signed }
 }
 
@@ -157,7 +159,7 @@ fn bodies() -> Vec<(&'static str, Body<Toy>)> {
             Body::Find { id: 1, lane: lane(2), n: 8, to: Box::new(Target::Key(Key([4; 32]))), state: state(), known: state() },
         "next": Body::Next { .. } =>
             Body::Next { id: 1, verdict: Verdict::Deliver { rank: 1 }, peers: vec![guid(2)], state: state() },
-        "copy": Body::Copy(_) => Body::Copy(Box::new(copied(None))),
+        "copy": Body::Copy(_) => Body::Copy(Arc::new(copied(None))),
         "request": Body::Request { .. } => Body::Request { id: 300, service: u32::MAX },
         "response": Body::Response { .. } => Body::Response { id: 300, status: Status::Failed },
         "notice": Body::Notice { .. } => Body::Notice { service: 0x8000_0001, urgency: Urgency::Timely },

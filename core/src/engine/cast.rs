@@ -1,18 +1,18 @@
 //! Broadcasts: names, what was seen, what is kept for those who ask again, and delivery to subscribers. Whom a
 //! copy goes to is the topology's choice.
 
-use std::collections::{BTreeSet, VecDeque};
+mod recent;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hashbrown::{HashMap, HashSet};
 
 use super::desk::Desk;
 use super::hash::Seeded;
 use super::io::{Failure, Origin, Outcome, Output};
 use super::settings;
 use super::turn::Todo;
-use crate::identity::{PublicKey, Signature};
 use crate::overlay::OverlayId;
 use crate::topology::Topology;
 use crate::topology::event::Event;
@@ -20,47 +20,23 @@ use crate::topology::question::{CopyId, Lane, Spread};
 use crate::wire::Urgency;
 use crate::wire::frame::{Body, Copied};
 use crate::wire::{MAX_FRAME_BYTES, class};
-use crate::{Domain, Guid, Key, Time};
+use crate::{Domain, Guid, Key};
+use recent::{Kept, Recent, Under};
 
 /// How many topics one node may subscribe to in one overlay.
 const MAX_TOPICS: usize = 4096;
-
-/// A copy kept for peers that ask for it again.
-#[derive(Debug)]
-struct Kept {
-    copied: Copied,
-    payload: Bytes,
-}
-
-impl Kept {
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.payload.len()
-    }
-}
 
 /// What one overlay remembers of broadcasts.
 #[derive(Debug)]
 pub(super) struct Casts {
     sequence: u64,
-    seen: HashSet<CopyId, Seeded>,
-    seen_order: VecDeque<CopyId>,
-    kept: HashMap<CopyId, Kept, Seeded>,
-    kept_order: VecDeque<(Time, CopyId)>,
-    kept_bytes: usize,
+    recent: Recent,
     topics: BTreeSet<Key>,
 }
 
 impl Casts {
     pub(super) fn new(seed: u64) -> Self {
-        Self {
-            sequence: 0,
-            seen: HashSet::with_hasher(Seeded(seed)),
-            seen_order: VecDeque::new(),
-            kept: HashMap::with_hasher(Seeded(seed)),
-            kept_order: VecDeque::new(),
-            kept_bytes: 0,
-            topics: BTreeSet::new(),
-        }
+        Self { sequence: 0, recent: Recent::new(Seeded(seed)), topics: BTreeSet::new() }
     }
 
     /// Whether the topic is new here; `false` also when there are too many.
@@ -76,54 +52,12 @@ impl Casts {
         topic.is_none_or(|topic| self.topics.contains(topic))
     }
 
-    /// Notes a broadcast as seen; `false` if it was before.
-    fn see(&mut self, id: CopyId, limit: usize) -> bool {
-        if !self.seen.insert(id) {
-            return false;
-        }
-        self.seen_order.push_back(id);
-        while self.seen_order.len() > limit {
-            if let Some(oldest) = self.seen_order.pop_front() {
-                self.seen.remove(&oldest);
-            }
-        }
-        true
-    }
-
-    fn keep(&mut self, copied: &Copied, payload: &Bytes, now: Time, settings: &settings::Overlay) {
-        // One that was forgotten as seen may come again while it is still kept.
-        if let Some(old) = self.kept.remove(&copied.id) {
-            self.kept_bytes -= old.bytes();
-            self.kept_order.retain(|(_, id)| *id != copied.id);
-        }
-        let kept = Kept { copied: copied.clone(), payload: payload.clone() };
-        self.kept_bytes += kept.bytes();
-        self.kept_order.push_back((now + settings.kept, copied.id));
-        self.kept.insert(copied.id, kept);
-        while let Some(&(until, id)) = self.kept_order.front() {
-            if until > now && self.kept_bytes <= settings.kept_bytes {
-                return;
-            }
-            self.kept_order.pop_front();
-            if let Some(old) = self.kept.remove(&id) {
-                self.kept_bytes -= old.bytes();
-            }
-        }
-    }
-
-    /// Checks the bounds and the count of bytes.
     pub(super) fn audit(&self, settings: &settings::Overlay) -> Result<(), String> {
-        let kept: usize = self.kept.values().map(Kept::bytes).sum();
-        let good = kept == self.kept_bytes
-            && kept <= settings.kept_bytes
-            && self.kept.len() == self.kept_order.len()
-            && self.seen.len() == self.seen_order.len()
-            && self.seen.len() <= settings.seen;
-        if good { Ok(()) } else { Err(format!("{kept} bytes of broadcasts are kept, {} counted", self.kept_bytes)) }
+        self.recent.audit(settings)
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.seen.capacity() * 17 + self.seen_order.capacity() * 16 + self.kept_bytes + self.topics.len() * 32
+        self.recent.bytes() + self.topics.len() * size_of::<Key>()
     }
 }
 
@@ -134,14 +68,6 @@ fn name(origin: &Guid, sequence: u64, topic: Option<&Key>, payload: &[u8]) -> Co
     hasher.update(&[u8::from(topic.is_some())]).update(topic.map_or(&[0; 32], |t| &t.0)).update(payload);
     let mut id = CopyId::default();
     id.0.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    id
-}
-
-/// Under what a copy is remembered as seen: what was passed on unchecked under another topic is another copy.
-fn seen_as(mut id: CopyId, topic: Option<&Key>) -> CopyId {
-    if let Some(topic) = topic {
-        id.0.iter_mut().zip(topic.0).for_each(|(id, topic)| *id ^= topic);
-    }
     id
 }
 
@@ -176,23 +102,22 @@ impl<T: Topology> Desk<'_, T> {
         casts.sequence = casts.sequence.max(self.now.0) + 1;
         let sequence = casts.sequence;
         let id = name(&me, sequence, topic.as_ref(), &payload);
-        let signed: Option<(PublicKey, Signature)> = (origin == Origin::Signed).then(|| {
+        let signed = (origin == Origin::Signed).then(|| {
             let bytes = signed_bytes(&self.state.name.id(), topic.as_ref(), &id);
-            (self.node.signer.public_key(), self.node.signer.sign(Domain::Broadcast, &bytes))
+            Arc::new((self.node.signer.public_key(), self.node.signer.sign(Domain::Broadcast, &bytes)))
         });
-        let copied = Box::new(Copied { id, origin: me, sequence, topic, hops: 0, lane, urgency, signed });
-        let most = self.state.settings.seen;
-        self.state.casts().see(seen_as(id, topic.as_ref()), most);
-        self.take(copied, payload, None, None);
+        let under = Under::new(id, topic.as_ref());
+        let copied = Arc::new(Copied { id, origin: me, sequence, topic, hops: 0, lane, urgency, signed });
+        self.take(under, copied, payload, None, None);
     }
 
     /// A copy came from a peer. What this node delivers it checks before it passes it on or remembers it as seen, so
     /// that a forged copy cannot stand in the way of the true one.
-    pub(super) fn copy(&mut self, copied: Box<Copied>, payload: Bytes, peer: Guid) {
+    pub(super) fn copy(&mut self, copied: Arc<Copied>, payload: Bytes, peer: Guid) {
         self.state.metrics.copies += 1;
         let Copied { id, topic, lane, hops, .. } = *copied;
-        let under = seen_as(id, topic.as_ref());
-        if self.state.casts().seen.contains(&under) {
+        let under = Under::new(id, topic.as_ref());
+        if self.state.casts().recent.has(&under) {
             self.state.metrics.duplicates += 1;
             return self.tell(lane, Event::Copy { id, topic, from: Some(peer), first: false, hops });
         }
@@ -212,9 +137,7 @@ impl<T: Topology> Desk<'_, T> {
                 };
             }
         }
-        let most = self.state.settings.seen;
-        self.state.casts().see(under, most);
-        self.take(copied, payload, Some(peer), proven);
+        self.take(under, copied, payload, Some(peer), proven);
     }
 
     fn delivers(&self, topic: Option<&Key>) -> bool {
@@ -227,18 +150,18 @@ impl<T: Topology> Desk<'_, T> {
         if name(&from, sequence, topic.as_ref(), payload) != id {
             return None;
         }
-        let Some((key, signature)) = signed else { return Some(Origin::Claimed) };
+        let Some((key, signature)) = signed.as_deref() else { return Some(Origin::Claimed) };
         let bytes = signed_bytes(&self.state.name.id(), topic.as_ref(), &id);
         let good = Guid::of(key) == from && self.node.verifier.verify(key, Domain::Broadcast, &bytes, signature);
         good.then_some(Origin::Signed)
     }
 
     /// The first copy: kept, told to the topology, passed on, then delivered.
-    fn take(&mut self, copied: Box<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin>) {
+    fn take(&mut self, under: Under, copied: Arc<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin>) {
         let slot = self.slot();
         let Copied { id, topic, hops, lane, .. } = *copied;
         let settings = Arc::clone(&self.state.settings);
-        self.state.casts().keep(&copied, &payload, self.now, &settings);
+        self.state.casts().recent.note(under, Arc::clone(&copied), payload.clone(), self.now, &settings);
         // What a client publishes begins here, as far as the topology can see.
         let client =
             from.is_some_and(|p| self.node.peers.get(&p).and_then(|p| p.overlay(slot)).is_some_and(|o| !o.member));
@@ -251,7 +174,7 @@ impl<T: Topology> Desk<'_, T> {
     pub(super) fn spread(
         &mut self,
         topology: &T,
-        copied: Box<Copied>,
+        copied: Arc<Copied>,
         payload: Bytes,
         from: Option<Guid>,
         proven: Option<Origin>,
@@ -265,9 +188,11 @@ impl<T: Topology> Desk<'_, T> {
         } else {
             topology.spread(&Spread { id, topic, origin, from, hops, lane }, &mut to);
         }
-        for peer in to {
-            if peer != self.node.me {
-                self.send_copy(&copied, payload.clone(), peer);
+        to.retain(|peer| *peer != self.node.me);
+        if !to.is_empty() {
+            let copied = further(&copied);
+            for peer in to {
+                self.send_or_drop(peer, Body::Copy(Arc::clone(&copied)), payload.clone());
             }
         }
         if let Some(proven) = proven {
@@ -277,18 +202,18 @@ impl<T: Topology> Desk<'_, T> {
         }
     }
 
-    fn send_copy(&mut self, copied: &Copied, payload: Bytes, to: Guid) {
-        let copied = Copied { hops: copied.hops.saturating_add(1), ..copied.clone() };
-        self.send_or_drop(to, Body::Copy(Box::new(copied)), payload);
-    }
-
     /// The topology asks that a kept copy go to one more peer.
     pub(super) fn resend(&mut self, id: CopyId, to: Guid) {
-        if let Some(Kept { copied, payload }) = self.state.casts.as_ref().and_then(|casts| casts.kept.get(&id)) {
-            let (copied, payload) = (copied.clone(), payload.clone());
-            self.send_copy(&copied, payload, to);
+        if let Some(Kept { copied, payload, .. }) = self.state.casts.as_ref().and_then(|casts| casts.recent.kept(&id)) {
+            let (copied, payload) = (further(copied), payload.clone());
+            self.send_or_drop(to, Body::Copy(copied), payload);
         }
     }
+}
+
+/// The same copy one link on.
+fn further(copied: &Copied) -> Arc<Copied> {
+    Arc::new(Copied { hops: copied.hops.saturating_add(1), ..copied.clone() })
 }
 
 const _: () = assert!(MAX_FRAME_BYTES / 2 + class::FRAME_CHARGE as usize <= MAX_FRAME_BYTES);

@@ -1,5 +1,7 @@
 //! One turn: an input taken apart, and everything that follows from it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::calls::{Kind, Waits};
@@ -37,7 +39,7 @@ pub(super) enum Todo<T: Topology> {
     /// Begin a broadcast.
     Broadcast { slot: Slot, lane: Lane, topic: Option<crate::Key>, payload: Bytes },
     /// Pass a broadcast on, now that the topology was told of it.
-    Spread { slot: Slot, copied: Box<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin> },
+    Spread { slot: Slot, copied: Arc<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin> },
     /// A frame found no session.
     Undelivered { slot: Slot, peer: Guid, frame: Frame<T> },
     /// The topology changed something.

@@ -1,6 +1,7 @@
 //! The bodies of frames. Enums are append-only: a number once given keeps its meaning.
 
 use core::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -228,8 +229,8 @@ pub struct Copied {
     pub lane: Lane,
     /// Whether it is of use when it is late.
     pub urgency: Urgency,
-    /// The origin's key and signature, where it signed.
-    pub signed: Option<(PublicKey, Signature)>,
+    /// The origin's key and signature, where it signed; all copies of one in a process share them.
+    pub signed: Option<Arc<(PublicKey, Signature)>>,
 }
 
 /// What a frame says. Numbers on the wire follow the order here.
@@ -324,7 +325,7 @@ pub enum Body<T: Topology> {
         state: Bytes,
     },
     /// A broadcast copy.
-    Copy(Box<Copied>),
+    Copy(Arc<Copied>),
     /// A request to a service.
     Request {
         /// Names the response.

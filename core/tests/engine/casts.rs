@@ -1,5 +1,7 @@
 //! Broadcasts, and copies that are not what they say.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use polymorph_core::engine::io::{Command, Failure, Origin, Outcome, Watch};
 use polymorph_core::engine::{Slot, settings};
@@ -46,7 +48,7 @@ fn heard(net: &Net, at: usize) -> Vec<Bytes> {
 fn tamper(net: &mut Net, mut change: impl FnMut(&mut Copied, &mut Bytes) + 'static) {
     net.passes = Box::new(move |from, _, frame| {
         if let (1, Body::Copy(copied)) = (from, &mut frame.body) {
-            change(copied, &mut frame.payload);
+            change(Arc::make_mut(copied), &mut frame.payload);
         }
         true
     });
@@ -75,16 +77,10 @@ fn forgeries() -> Vec<(&'static str, Change)> {
         ("another sequence", |copied, _| copied.sequence += 1),
         ("another topic", |copied, _| copied.topic = copied.topic.xor(Some(TOPIC))),
         ("another signature", |copied, _| {
-            copied.signed = copied.signed.map(|(key, mut signature)| {
-                signature.0[7] ^= 1;
-                (key, signature)
-            });
+            Arc::make_mut(copied.signed.as_mut().expect("it signed")).1.0[7] ^= 1;
         }),
         ("another key", |copied, _| {
-            copied.signed = copied.signed.map(|(mut key, signature)| {
-                key.0[7] ^= 1;
-                (key, signature)
-            });
+            Arc::make_mut(copied.signed.as_mut().expect("it signed")).0.0[7] ^= 1;
         }),
         ("too many hops", |copied, _| copied.hops = 255),
         ("no hops", |copied, _| copied.hops = 0),
@@ -157,6 +153,23 @@ fn whoever_does_not_hear_a_topic_passes_it_on_unchecked_and_is_not_blamed() {
     assert!(net.share_a_wire(1, 2), "it may have passed on what it was given");
 }
 
+#[test]
+fn a_copy_passed_on_under_a_topic_that_begins_alike_does_not_stand_in_the_way_of_the_true_one() {
+    let mut net = mesh(3, &settings::Overlay::default());
+    let (evil, late) = (net.guid(1), net.guid(2));
+    net.nodes[0].strings[0].pull().spread = Box::new(move |_, to| to.push(evil));
+    let mut alike = TOPIC;
+    alike.0[31] ^= 1;
+    tamper(&mut net, move |copied, _| copied.topic = Some(alike));
+    publish(&mut net, 0, Some(TOPIC), b"news", Origin::Signed);
+    net.run_secs(1);
+    net.command(2, Slot(0), Command::Subscribe { topic: TOPIC });
+    let id = net.seen(0).iter().find_map(|s| if let Seen::Copy { id, .. } = s { Some(*id) } else { None });
+    net.act(0, move |cx| cx.resend(id.expect("its own"), late));
+    net.run_secs(1);
+    assert_eq!(heard(&net, 2), [Bytes::from_static(b"news")]);
+}
+
 fn made_up(at: u64) -> (Body<Puppet>, Vec<u8>) {
     let mut id = CopyId::default();
     id.0[..8].copy_from_slice(&at.to_le_bytes());
@@ -165,7 +178,7 @@ fn made_up(at: u64) -> (Body<Puppet>, Vec<u8>) {
     // Of a topic that nobody here hears, so that nobody checks it.
     let copied =
         Copied { id, origin, sequence: at, topic: Some(TOPIC), hops: 1, lane, urgency: Urgency::Usual, signed: None };
-    (Body::Copy(Box::new(copied)), vec![0; 1000])
+    (Body::Copy(Arc::new(copied)), vec![0; 1000])
 }
 
 #[test]

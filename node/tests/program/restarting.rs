@@ -75,36 +75,72 @@ fn what_was_put_through_a_node_alone_in_the_world_is_there_however_often_it_is_k
     assert_eq!(snapshots(&place, "one").len(), 1, "nothing half done stays");
 }
 
+/// Starts a node where it can be found again, and waits until it is ready.
+fn start_at(place: &Place, home: &str, more: &[&str]) -> (Running, String) {
+    let socket = format!("unix:{}", place.path(&format!("{home}.sock")).display());
+    let node = ["node", "--overlay", "find=kademlia", "--listen", &socket];
+    let mut node = place.start(home, &[&node[..], more].concat());
+    let contact = text(&node.event("ready"), "contact");
+    (node, contact)
+}
+
+/// The nodes one and two, which were killed, are started again, and have found each other.
+fn again(place: &Place, of_two: &[&str]) -> [Running; 2] {
+    // Where a killed node listened its socket is left.
+    let nodes = [start_at(place, "one", &[]).0, start_at(place, "two", of_two).0];
+    for home in ["one", "two"] {
+        // Each waits some seconds for the other before the lower of the two begins; a try takes milliseconds.
+        let is_in = || place.run(home, &["lookup", "a key"]).status.success();
+        assert!((0..20_000).any(|_| is_in()), "{home} is not in");
+        until_linked(place, home);
+    }
+    nodes
+}
+
 #[test]
 fn two_nodes_that_are_killed_at_once_find_each_other_again() {
     let place = Place::new();
-    let listen = ["one", "two"].map(|home| format!("unix:{}", place.path(&format!("{home}.sock")).display()));
-    let node = |at: usize| ["node", "--overlay", "find=kademlia", "--listen", &listen[at]];
-    let mut one = place.start("one", &node(0));
-    let contact = text(&one.event("ready"), "contact");
-    let mut two = place.start("two", &[&node(1)[..], &["--join", &contact]].concat());
-    two.event("ready");
+    let (mut one, contact) = start_at(&place, "one", &[]);
+    let (mut two, _) = start_at(&place, "two", &["--join", &contact]);
     until_linked(&place, "two");
     for number in 0..6 {
         place.lines(["one", "two"][number % 2], &["put", &format!("key {number}"), &format!("{number}")]);
     }
     [&mut one, &mut two].into_iter().for_each(Running::kill);
-    // Where a killed node listened its socket is left.
-    let _again = [0, 1].map(|at| {
-        let mut again = place.start(["one", "two"][at], &node(at));
-        again.event("ready");
-        again
-    });
-    for home in ["one", "two"] {
-        // Each waits some seconds for the other before the lower of the two begins; a try takes milliseconds.
-        let is_in = || place.run(home, &["lookup", "a key"]).status.success();
-        assert!((0..20_000).any(|_| is_in()), "{home} is not in");
-        until_linked(&place, home);
-    }
+    let _nodes = again(&place, &[]);
     for number in 0..6 {
         for home in ["one", "two"] {
             assert_eq!(values(&place.lines(home, &["records", &format!("key {number}")])), [format!("{number}")]);
         }
+    }
+}
+
+#[test]
+fn of_a_hand_over_whose_both_ends_are_killed_midway_nothing_is_lost() {
+    // More than one frame of a hand-over names.
+    const VALUES: usize = 300;
+    let place = Place::new();
+    let (one, contact) = start_at(&place, "one", &[]);
+    let (mut publisher, _) = start_at(&place, "publisher", &["--join", &contact]);
+    until_linked(&place, "publisher");
+    for number in 0..VALUES {
+        let line = &place.lines("publisher", &["put", &format!("key {number}"), &format!("{number}")])[0];
+        assert_eq!(line["replicas"], 2);
+    }
+    // From now on one alone has them, written down, and nobody would store them anew.
+    publisher.kill();
+    assert_eq!(one.end("TERM").0, Some(0));
+    let (mut one, _) = start_at(&place, "one", &[]);
+    let (mut two, _) = start_at(&place, "two", &["--join", &contact]);
+    let kept = |home: &str| place.lines(home, &["overlays"])[0]["records"].as_u64().unwrap();
+    assert_eq!(kept("one"), VALUES as u64);
+    assert!((0..20_000).any(|_| kept("two") > 0), "nothing is handed over");
+    [&mut two, &mut one].into_iter().for_each(Running::kill);
+    // Nobody had written down yet whom it met.
+    let _nodes = again(&place, &["--join", &contact]);
+    for number in 0..VALUES {
+        let home = ["one", "two"][number % 2];
+        assert_eq!(values(&place.lines(home, &["records", &format!("key {number}")])), [number.to_string()]);
     }
 }
 

@@ -15,7 +15,7 @@
 mod missing;
 
 use core::time::Duration;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use polymorph_core::overlay::Place;
 use polymorph_core::topology::context::Context;
@@ -106,10 +106,9 @@ pub struct Plumtree {
     lazy: Vec<Guid>,
     /// Whether the neighbors below were counted once; later changes are told.
     met: bool,
-    /// What arrived lately; at most [`MAX_HAD`]. The engine remembers more: what falls out here and is announced
-    /// again is asked for once too often, nothing worse.
-    had: BTreeSet<CopyId>,
-    order: VecDeque<CopyId>,
+    /// What arrived lately, the last at the end; at most [`MAX_HAD`]. The engine remembers more: what falls out here
+    /// and is announced again is asked for once too often, nothing worse.
+    had: VecDeque<CopyId>,
     missing: Missing,
     /// Who announced the last copy before it came: they need neither it nor word of it.
     have: (CopyId, Vec<Guid>),
@@ -198,8 +197,7 @@ impl Plumtree {
             eager: Vec::new(),
             lazy: Vec::new(),
             met: false,
-            had: BTreeSet::new(),
-            order: VecDeque::new(),
+            had: VecDeque::new(),
             missing: Missing::default(),
             have: Default::default(),
             announced: Vec::new(),
@@ -267,14 +265,15 @@ impl Plumtree {
     }
 
     fn remember(&mut self, id: CopyId) {
-        if self.had.insert(id) {
-            self.order.push_back(id);
+        if self.had.len() == MAX_HAD {
+            self.had.pop_front();
         }
-        if self.order.len() > MAX_HAD
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.had.remove(&oldest);
-        }
+        self.had.push_back(id);
+    }
+
+    /// Whether it arrived lately. What is announced is mostly among the last.
+    fn has(&self, id: &CopyId) -> bool {
+        self.had.iter().rev().any(|had| had == id)
     }
 
     /// §3.8: whoever announced the copy before it came, over a path shorter by the threshold, sends from now on.
@@ -314,7 +313,7 @@ impl Plumtree {
             return cx.blame(from, "an announcement that is too long");
         }
         for &(id, round) in copies {
-            if !self.had.contains(&id) && self.missing.note(id, from, round) {
+            if !self.has(&id) && self.missing.note(id, from, round) {
                 cx.set(Timer::Graft(id), self.config.graft_after);
             }
         }
@@ -342,7 +341,7 @@ impl Model for Plumtree {
             coverage: true,
             redundancy: Some(REDUNDANCY),
             degree: Some(0),
-            entries: Some(2 * MAX_HAD + MAX_MISSING * (1 + MAX_ANNOUNCERS) + MAX_ANNOUNCED + MAX_ANNOUNCERS),
+            entries: Some(MAX_HAD + MAX_MISSING * (1 + MAX_ANNOUNCERS) + MAX_ANNOUNCED + MAX_ANNOUNCERS),
             // Where nothing is sent nothing is said.
             idle: Some(0.0),
             heals: true,
@@ -355,7 +354,7 @@ impl Model for Plumtree {
 
     /// The neighbors are those of the overlay below, which counts them.
     fn entries(&self) -> usize {
-        self.had.len() + self.order.len() + self.missing.size() + self.announced.len() + self.have.1.len()
+        self.had.len() + self.missing.size() + self.announced.len() + self.have.1.len()
     }
 }
 

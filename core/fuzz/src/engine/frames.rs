@@ -1,5 +1,7 @@
 //! Frames a hostile peer may send: every kind of body, with fields that are right, nearly right or absurd.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use polymorph_core::engine::io::Class;
 use polymorph_core::record::{Receipt, Record};
@@ -80,7 +82,7 @@ impl Sender<'_> {
                 known: source.bytes(),
             },
             14 => Body::Next { id, verdict: verdict(source), peers: self.guids(source), state: source.bytes() },
-            15 => Body::Copy(Box::new(self.copied(source))),
+            15 => Body::Copy(Arc::new(self.copied(source))),
             16 => Body::Request { id, service: source.number() },
             17 => Body::Response { id, status: status(source) },
             18 => Body::Notice { service: source.number(), urgency: urgency(source) },
@@ -165,7 +167,7 @@ impl Sender<'_> {
             hops: source.byte() % 70,
             lane: lane(source),
             urgency: urgency(source),
-            signed: source.once_in(2).then(|| (self.signer.public_key(), signature)),
+            signed: source.once_in(2).then(|| Arc::new((self.signer.public_key(), signature))),
         }
     }
 
