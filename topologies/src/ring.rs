@@ -3,6 +3,7 @@
 //! at home here for what they do. Symphony and one-hop are the two ends: a few links, or all.
 
 #[cfg(any(feature = "pastry", feature = "tapestry", feature = "one-hop"))]
+#[cfg_attr(not(all(feature = "pastry", feature = "tapestry")), allow(dead_code, reason = "each needs a part of it"))]
 mod calls;
 #[cfg(feature = "chord")]
 pub mod chord;
@@ -15,6 +16,10 @@ pub mod one_hop;
 #[cfg(feature = "pastry")]
 pub mod pastry;
 #[cfg(any(feature = "pastry", feature = "tapestry", feature = "symphony", feature = "one-hop"))]
+#[cfg_attr(
+    not(all(feature = "pastry", feature = "tapestry")),
+    allow(dead_code, unreachable_pub, reason = "each needs a part of it")
+)]
 mod prefix;
 #[cfg(feature = "symphony")]
 pub mod symphony;
