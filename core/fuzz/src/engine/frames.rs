@@ -52,6 +52,7 @@ impl Sender<'_> {
         if let Body::Copy(copied) = &mut body
             && source.once_in(2)
         {
+            let copied = Arc::make_mut(copied);
             copied.id = copy_id(&copied.origin, copied.sequence, copied.topic.as_ref(), &payload);
         }
         Frame { tag, contacts, body, payload }
