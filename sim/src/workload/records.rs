@@ -7,9 +7,9 @@ use hashbrown::HashMap;
 use polymorph_core::engine::io::{Command, Outcome};
 use polymorph_core::record::{GetOptions, MAX_LIFETIME_SECS, MAX_VALUE_BYTES, PutOptions, Quorum};
 use polymorph_core::topology::event::Ticket;
-use polymorph_core::{Key, Topology};
+use polymorph_core::{Key, OverlayName, Topology};
 
-use super::GLANCE;
+use super::{GLANCE, Seats};
 use crate::mix::{below, bytes32, mix};
 use crate::report;
 use crate::traffic::Traffic;
@@ -64,6 +64,7 @@ const KINDS: [&str; 6] = ["store", "stored", "fetch", "fetched", "holds", "holdi
 /// Values that were put.
 #[derive(Debug)]
 pub struct Lying {
+    overlay: OverlayName,
     plan: Records,
     /// The numbers of those that were confirmed.
     stored: Vec<u64>,
@@ -72,11 +73,11 @@ pub struct Lying {
 }
 
 /// Puts values, and waits until each is confirmed or failed. Nobody stores them anew: what is found later was handed
-/// from replica to replica.
-pub fn put<T: Topology>(world: &mut World<T>, plan: &Records) -> Lying {
+/// from replica to replica. Only those are asked, then and later, who have their places in the overlay.
+pub fn put<T: Topology>(world: &mut World<T>, overlay: &OverlayName, plan: &Records) -> Lying {
     let mut stored = Vec::with_capacity(plan.count);
     let numbers: Vec<u64> = (0..plan.count as u64).collect();
-    each(world, plan, &numbers, 0, |world, peer, number| {
+    each(world, overlay, plan, &numbers, 0, |world, peer, number| {
         let ticket = world.ticket();
         let (key, value) = (key(world, number), value(number, plan.bytes));
         let lifetime = Duration::from_secs(MAX_LIFETIME_SECS);
@@ -88,13 +89,13 @@ pub fn put<T: Topology>(world: &mut World<T>, plan: &Records) -> Lying {
     .into_iter()
     .filter(|(_, outcome)| matches!(outcome, Outcome::Stored { .. }))
     .for_each(|(number, _)| stored.push(number));
-    Lying { plan: *plan, stored, since: world.now(), traffic: *world.traffic() }
+    Lying { overlay: overlay.clone(), plan: *plan, stored, since: world.now(), traffic: *world.traffic() }
 }
 
 impl Lying {
     /// Fetches all that was confirmed, and says what became of it.
     pub fn fetch<T: Topology>(self, world: &mut World<T>) -> report::Records {
-        let Self { plan, mut stored, since, traffic } = self;
+        let Self { overlay, plan, mut stored, since, traffic } = self;
         let spent = world.traffic().since(&traffic);
         let bytes: u64 = KINDS.iter().map(|kind| spent.bytes(kind)).sum();
         let span = world.now().since(since).as_secs_f64();
@@ -102,7 +103,7 @@ impl Lying {
         let confirmed = stored.len();
         let mut found = Vec::new();
         for round in 0..=plan.retries {
-            let fetched = each(world, &plan, &stored, 1 + u64::from(round), |world, peer, number| {
+            let fetched = each(world, &overlay, &plan, &stored, 1 + u64::from(round), |world, peer, number| {
                 let (ticket, key) = (world.ticket(), key(world, number));
                 world.command(
                     peer,
@@ -133,6 +134,7 @@ impl Lying {
 /// Lets random peers ask, one after the other, and waits for all outcomes. Whoever is gone before has none.
 fn each<T: Topology>(
     world: &mut World<T>,
+    overlay: &OverlayName,
     plan: &Records,
     numbers: &[u64],
     round: u64,
@@ -141,6 +143,7 @@ fn each<T: Topology>(
     let seed = mix(world.options().seed ^ RECORDS, round);
     let mut waiting: HashMap<(Peer, Ticket), u64> = HashMap::new();
     let mut ended = Vec::with_capacity(numbers.len());
+    let mut seats = Seats::new(overlay);
     world.watch_endings();
     let mut run = |world: &mut World<T>, waiting: &mut HashMap<(Peer, Ticket), u64>, span: Duration| {
         let end = world.now() + span;
@@ -154,11 +157,9 @@ fn each<T: Topology>(
         }
     };
     for (at, &number) in numbers.iter().enumerate() {
-        let all: Vec<Peer> = world.peers().collect();
-        if all.is_empty() {
-            break;
-        }
-        let peer = all[below(mix(seed, at as u64), all.len() as u64) as usize];
+        let all = &seats.of(world).guids;
+        let asker = all.get(below(mix(seed, at as u64), all.len() as u64) as usize);
+        let Some(peer) = asker.and_then(|guid| world.peer(guid)) else { break };
         let ticket = ask(world, peer, number);
         waiting.insert((peer, ticket), number);
         run(world, &mut waiting, plan.every);

@@ -132,13 +132,13 @@ fn a_report_has_every_field_scripts_depend_on_and_counts_only_the_run() {
 fn values_that_were_put_are_counted_and_found_again() {
     let (mut world, peers) = circle(Options::seeded(7), 12);
     let plan = workload::Records { count: 30, bytes: 100, ..workload::Records::default() };
-    let lying = workload::put(&mut world, &plan);
+    let lying = workload::put(&mut world, &Terms::default().name, &plan);
     world.run_for(Duration::from_secs(600));
     let records = lying.fetch(&mut world);
     assert_eq!((records.count, records.value_bytes, records.stored), (30, 100, 30));
     assert_eq!((records.found, records.found_at_once), (30, 30));
     // What all replicas of a key lost cannot be found: the report says so.
-    let lying = workload::put(&mut world, &plan);
+    let lying = workload::put(&mut world, &Terms::default().name, &plan);
     peers[1..].iter().for_each(|&peer| world.crash(peer));
     world.run_for(Duration::from_secs(60));
     assert!(lying.fetch(&mut world).found < 30);

@@ -41,7 +41,7 @@ fn plan() -> Records {
 #[test]
 fn who_is_full_leaves_a_value_to_the_next_and_readers_look_there_too() {
     let mut world = bounded(PEERS - 1);
-    let lying = workload::put(&mut world, &plan());
+    let lying = workload::put(&mut world, &Terms::default().name, &plan());
     let (kept, full) = shelves(&world);
     println!("kept {kept:?}; {:.2} asked for each", (VALUES as u64 + full) as f64 / VALUES as f64);
     assert_eq!(kept.iter().sum::<u64>(), VALUES as u64);
@@ -57,7 +57,7 @@ fn who_is_full_leaves_a_value_to_the_next_and_readers_look_there_too() {
 #[test]
 fn without_a_spill_what_a_full_owner_refuses_is_not_stored() {
     let mut world = bounded(0);
-    let lying = workload::put(&mut world, &plan());
+    let lying = workload::put(&mut world, &Terms::default().name, &plan());
     let (kept, full) = shelves(&world);
     let stored = kept.iter().sum::<u64>();
     assert!(stored < VALUES as u64 && stored + full == VALUES as u64, "{stored} kept, {full} refused");

@@ -22,7 +22,7 @@ fn lie<M: Model>(config: &M::Config, peers: usize, count: usize, hours: u64) -> 
     let seed = seed_or(1);
     let (mut world, _) = settled::<M>(seed, config, peers);
     world.run_for(Duration::from_secs(60));
-    let lying = workload::put(&mut world, &Records { count, ..Records::default() });
+    let lying = workload::put(&mut world, &Terms::default().name, &Records { count, ..Records::default() });
     let newcomers = config.clone();
     world.newcomers(&Terms::default(), move |place| M::new(&newcomers, place));
     world.churn(Some(Churn::new(SESSIONS)));

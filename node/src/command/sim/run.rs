@@ -68,7 +68,7 @@ impl Visitor for Run<'_> {
         world.run_for(Duration::from_secs(if arguments.ideal { 0 } else { quiet }));
         let lying = (arguments.records > 0 && powers.routes).then(|| {
             let plan = workload::Records::among(arguments.records, arguments.peers);
-            workload::put(&mut world, &plan)
+            workload::put(&mut world, &terms.name, &plan)
         });
         if arguments.churn.0.is_some() {
             let config = config.clone();
