@@ -21,7 +21,7 @@ use crate::wire::Urgency;
 use crate::wire::frame::{Body, Copied};
 use crate::wire::{MAX_FRAME_BYTES, class};
 use crate::{Domain, Guid, Key};
-use recent::{Kept, Recent, Under};
+use recent::{Kept, Recent};
 
 /// How many topics one node may subscribe to in one overlay.
 const MAX_TOPICS: usize = 4096;
@@ -106,9 +106,8 @@ impl<T: Topology> Desk<'_, T> {
             let bytes = signed_bytes(&self.state.name.id(), topic.as_ref(), &id);
             Arc::new((self.node.signer.public_key(), self.node.signer.sign(Domain::Broadcast, &bytes)))
         });
-        let under = Under::new(id, topic.as_ref());
         let copied = Arc::new(Copied { id, origin: me, sequence, topic, hops: 0, lane, urgency, signed });
-        self.take(under, copied, payload, None, None);
+        self.take(copied, payload, None, None);
     }
 
     /// A copy came from a peer. What this node delivers it checks before it passes it on or remembers it as seen, so
@@ -116,8 +115,7 @@ impl<T: Topology> Desk<'_, T> {
     pub(super) fn copy(&mut self, copied: Arc<Copied>, payload: Bytes, peer: Guid) {
         self.state.metrics.copies += 1;
         let Copied { id, topic, lane, hops, .. } = *copied;
-        let under = Under::new(id, topic.as_ref());
-        if self.state.casts().recent.has(&under) {
+        if self.state.casts().recent.has(&copied) {
             self.state.metrics.duplicates += 1;
             return self.tell(lane, Event::Copy { id, topic, from: Some(peer), first: false, hops });
         }
@@ -137,7 +135,7 @@ impl<T: Topology> Desk<'_, T> {
                 };
             }
         }
-        self.take(under, copied, payload, Some(peer), proven);
+        self.take(copied, payload, Some(peer), proven);
     }
 
     fn delivers(&self, topic: Option<&Key>) -> bool {
@@ -157,11 +155,11 @@ impl<T: Topology> Desk<'_, T> {
     }
 
     /// The first copy: kept, told to the topology, passed on, then delivered.
-    fn take(&mut self, under: Under, copied: Arc<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin>) {
+    fn take(&mut self, copied: Arc<Copied>, payload: Bytes, from: Option<Guid>, proven: Option<Origin>) {
         let slot = self.slot();
         let Copied { id, topic, hops, lane, .. } = *copied;
         let settings = Arc::clone(&self.state.settings);
-        self.state.casts().recent.note(under, Arc::clone(&copied), payload.clone(), self.now, &settings);
+        self.state.casts().recent.note(Arc::clone(&copied), payload.clone(), self.now, &settings);
         // What a client publishes begins here, as far as the topology can see.
         let client =
             from.is_some_and(|p| self.node.peers.get(&p).and_then(|p| p.overlay(slot)).is_some_and(|o| !o.member));

@@ -229,7 +229,7 @@ pub struct Copied {
     pub lane: Lane,
     /// Whether it is of use when it is late.
     pub urgency: Urgency,
-    /// The origin's key and signature, where it signed; all copies of one in a process share them.
+    /// The origin's key and signature, where it signed; shared by the copies made of this one.
     pub signed: Option<Arc<(PublicKey, Signature)>>,
 }
 

@@ -10,9 +10,12 @@ use crate::support::{Place, Running, finish, text};
 
 const NODE: [&str; 5] = ["node", "--listen", "tcp://127.0.0.1:0", "--overlay", "find=chord"];
 
-/// Starts a node, and waits until it is ready.
+/// Starts a node, and waits until it is ready: the node and its contact.
 fn start(place: &Place, home: &str, more: &[&str]) -> (Running, String) {
-    let mut node = place.start(home, &[&NODE[..], more].concat());
+    ready(place.start(home, &[&NODE[..], more].concat()))
+}
+
+fn ready(mut node: Running) -> (Running, String) {
     let contact = text(&node.event("ready"), "contact");
     (node, contact)
 }
@@ -75,13 +78,11 @@ fn what_was_put_through_a_node_alone_in_the_world_is_there_however_often_it_is_k
     assert_eq!(snapshots(&place, "one").len(), 1, "nothing half done stays");
 }
 
-/// Starts a node where it can be found again, and waits until it is ready.
+/// The same where it can be found again.
 fn start_at(place: &Place, home: &str, more: &[&str]) -> (Running, String) {
     let socket = format!("unix:{}", place.path(&format!("{home}.sock")).display());
     let node = ["node", "--overlay", "find=kademlia", "--listen", &socket];
-    let mut node = place.start(home, &[&node[..], more].concat());
-    let contact = text(&node.event("ready"), "contact");
-    (node, contact)
+    ready(place.start(home, &[&node[..], more].concat()))
 }
 
 /// The nodes one and two, which were killed, are started again, and have found each other.

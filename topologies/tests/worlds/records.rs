@@ -41,6 +41,19 @@ fn all_are_there(records: &report::Records) {
 }
 
 #[test]
+fn only_those_are_asked_for_values_who_have_found_their_places() {
+    let config = chord::Config::default();
+    let (mut world, _) = settled::<Chord>(seed_or(1), &config, 20);
+    // As many again whom nobody told to join.
+    for _ in 0..20 {
+        world.add(&Terms::default(), |place| Chord::new(&config, place)).expect("the engine takes it");
+    }
+    let lying = workload::put(&mut world, &Terms::default().name, &Records { count: 60, ..Records::default() });
+    let records = lying.fetch(&mut world);
+    assert_eq!((records.stored, records.found_at_once), (60, 60));
+}
+
+#[test]
 fn chord_keeps_all_values_while_peers_come_and_go() {
     all_are_there(&lie::<Chord>(&chord::Config::default(), 100, 250, 3));
 }

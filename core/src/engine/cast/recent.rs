@@ -13,25 +13,12 @@ use crate::topology::question::CopyId;
 use crate::wire::frame::Copied;
 use crate::{Key, Time};
 
-/// Bytes of a digest of a topic: nobody finds a second topic with the same.
-const DIGEST: usize = 16;
-
 /// What a broadcast is remembered by. The topic is part of it: what was passed on unchecked under another topic is
 /// another copy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Under {
+#[derive(PartialEq, Eq, Debug)]
+struct Seen {
     id: CopyId,
-    topic: [u8; DIGEST],
-}
-
-impl Under {
-    pub(super) fn new(id: CopyId, topic: Option<&Key>) -> Self {
-        let mut under = Self { id, topic: [0; DIGEST] };
-        if let Some(topic) = topic {
-            under.topic.copy_from_slice(&blake3::hash(&topic.0).as_bytes()[..DIGEST]);
-        }
-        under
-    }
+    topic: Option<Key>,
 }
 
 /// A copy kept for peers that ask for it again.
@@ -44,7 +31,8 @@ pub(super) struct Kept {
 
 impl Kept {
     fn bytes(&self) -> usize {
-        size_of::<Self>() + size_of::<Copied>() + self.payload.len()
+        let signed = self.copied.signed.as_deref().map_or(0, size_of_val);
+        size_of::<Self>() + size_of::<Copied>() + signed + self.payload.len()
     }
 }
 
@@ -57,7 +45,7 @@ pub(super) struct Recent {
     index: HashTable<u32>,
     /// The number of the oldest.
     oldest: u32,
-    seen: VecDeque<Under>,
+    seen: VecDeque<Seen>,
     kept: VecDeque<Kept>,
     kept_bytes: usize,
 }
@@ -68,33 +56,27 @@ impl Recent {
         Self { hasher, index: HashTable::new(), oldest: 0, seen, kept, kept_bytes: 0 }
     }
 
-    pub(super) fn has(&self, under: &Under) -> bool {
-        self.find(&under.id, |at| self.seen[at] == *under).is_some()
+    pub(super) fn has(&self, copied: &Copied) -> bool {
+        self.find(&copied.id, |at| self.seen[at].topic == copied.topic).is_some()
     }
 
     /// A copy that is still kept.
     pub(super) fn kept(&self, id: &CopyId) -> Option<&Kept> {
         let first = self.seen.len() - self.kept.len();
-        let at = self.find(id, |at| at >= first && self.seen[at].id == *id)?;
+        let at = self.find(id, |at| at >= first)?;
         self.kept.get(at - first)
     }
 
     fn find(&self, id: &CopyId, good: impl Fn(usize) -> bool) -> Option<usize> {
-        let at = |number: u32| number.wrapping_sub(self.oldest) as usize;
-        self.index.find(self.hasher.hash_one(id), |&number| good(at(number))).map(|&number| at(number))
+        let at = |number: &u32| number.wrapping_sub(self.oldest) as usize;
+        let found = self.index.find(self.hasher.hash_one(id), |n| self.seen[at(n)].id == *id && good(at(n)));
+        found.map(at)
     }
 
     /// Remembers one that is new, and keeps its copy.
-    pub(super) fn note(
-        &mut self,
-        under: Under,
-        copied: Arc<Copied>,
-        payload: Bytes,
-        now: Time,
-        most: &settings::Overlay,
-    ) {
+    pub(super) fn note(&mut self, copied: Arc<Copied>, payload: Bytes, now: Time, most: &settings::Overlay) {
         let number = self.oldest.wrapping_add(self.seen.len() as u32);
-        self.seen.push_back(under);
+        self.seen.push_back(Seen { id: copied.id, topic: copied.topic });
         let Self { hasher, index, oldest, seen, .. } = self;
         let hash = |number: &u32| hasher.hash_one(seen[number.wrapping_sub(*oldest) as usize].id);
         index.insert_unique(hash(&number), number, hash);
@@ -113,8 +95,8 @@ impl Recent {
         if self.kept.len() == self.seen.len() {
             self.drop_kept();
         }
-        if let Some(under) = self.seen.pop_front() {
-            let hash = self.hasher.hash_one(under.id);
+        if let Some(seen) = self.seen.pop_front() {
+            let hash = self.hasher.hash_one(seen.id);
             if let Ok(entry) = self.index.find_entry(hash, |&number| number == self.oldest) {
                 entry.remove();
             }
@@ -141,6 +123,6 @@ impl Recent {
 
     pub(super) fn bytes(&self) -> usize {
         let spare = (self.kept.capacity() - self.kept.len()) * size_of::<Kept>();
-        self.index.capacity() * 5 + self.seen.capacity() * size_of::<Under>() + self.kept_bytes + spare
+        self.index.capacity() * 5 + self.seen.capacity() * size_of::<Seen>() + self.kept_bytes + spare
     }
 }
