@@ -16,7 +16,7 @@ fn pastry_corrects_a_digit_with_each_hop() {
     let config = pastry::Config::default();
     // Recomputed with ideal tables; the paper's own figure 4 has the same shape.
     for (peers, expected) in [(1000, 2.48), (5000, 2.95), (10_000, 3.23)] {
-        let walks = Ring::<pastry::Pastry>::new(&config, peers, 1).walks(&config, 10_000);
+        let walks = Ring::<pastry::Pastry>::new(&config, peers, 1).walks(10_000);
         println!("{peers} peers: {:.3} hops, {expected} expected; {:.4?}", walks.hops(), walks.shares());
         assert!((walks.hops() - expected).abs() < 0.05);
     }
@@ -26,7 +26,7 @@ fn pastry_corrects_a_digit_with_each_hop() {
 fn pastrys_ways_are_a_third_longer_than_straight_ones() {
     let config = pastry::Config::default();
     for peers in [1000, 4000] {
-        let walks = Ring::<pastry::Pastry>::on_a_plane(&config, peers, 2).walks(&config, 5000);
+        let walks = Ring::<pastry::Pastry>::on_a_plane(&config, peers, 2).walks(5000);
         println!("{peers} peers: stretch {:.3}", walks.stretch());
         assert!((1.05..1.45).contains(&walks.stretch()));
     }
@@ -36,7 +36,7 @@ fn pastrys_ways_are_a_third_longer_than_straight_ones() {
 fn tapestry_corrects_a_digit_with_each_hop_and_has_one_root() {
     let config = tapestry::Config::default();
     for (peers, expected) in [(1000, 2.57), (10_000, 3.31)] {
-        let walks = Ring::<tapestry::Tapestry>::new(&config, peers, 3).walks(&config, 10_000);
+        let walks = Ring::<tapestry::Tapestry>::new(&config, peers, 3).walks(10_000);
         println!("{peers} peers: {:.3} hops, {expected} expected", walks.hops());
         assert!((walks.hops() - expected).abs() < 0.07);
     }
@@ -45,7 +45,7 @@ fn tapestry_corrects_a_digit_with_each_hop_and_has_one_root() {
 #[test]
 fn symphony_needs_few_hops_with_four_links_and_a_look_ahead() {
     let config = symphony::Config::default();
-    let walks = Ring::<symphony::Symphony>::new(&config, 1 << 13, 4).walks(&config, 5000);
+    let walks = Ring::<symphony::Symphony>::new(&config, 1 << 13, 4).walks(5000);
     println!("{:.3} hops", walks.hops());
     assert!((5.0..7.0).contains(&walks.hops()));
 }
@@ -54,7 +54,7 @@ fn symphony_needs_few_hops_with_four_links_and_a_look_ahead() {
 fn chord_takes_half_of_log_n_hops_and_one_more_to_the_owner() {
     let config = chord::Config::default();
     for (peers, expected) in [(1024, 5.86), (4096, 6.88), (16_384, 7.87)] {
-        let walks = Ring::<chord::Chord>::new(&config, peers, 1).walks(&config, 10_000);
+        let walks = Ring::<chord::Chord>::new(&config, peers, 1).walks(10_000);
         println!("{peers} peers: {:.3} hops, {expected} expected", walks.hops());
         assert!((walks.hops() - expected).abs() < 0.1);
     }
@@ -68,7 +68,7 @@ fn chord_finds_every_key_while_up_to_half_of_its_peers_lie_dead() {
     for (share, path, timeouts) in FAILURES {
         let mut ring = Ring::<chord::Chord>::new(&config, 1000, 2);
         ring.kill(share);
-        let walks = ring.walks(&config, 10_000);
+        let walks = ring.walks(10_000);
         println!("{share}: {:.2} hops ({path}), {:.2} timeouts ({timeouts})", walks.hops(), walks.timeouts());
         // One ring, where twenty make a row of the whole table.
         assert!((walks.hops() - path).abs() < 0.3);
@@ -81,7 +81,7 @@ fn plain_chord_finds_every_key_too_while_half_lie_dead() {
     let config = chord::Config::default();
     let mut ring = Ring::<chord::Chord>::new(&config, 1000, 3);
     ring.kill(0.5);
-    let walks = ring.walks(&config, 10_000);
+    let walks = ring.walks(10_000);
     println!("{:.2} hops, {:.2} timeouts", walks.hops(), walks.timeouts());
     assert!(walks.hops() < 8.0, "the successor list does not stand in for dead fingers");
 }
@@ -92,8 +92,8 @@ fn virtual_nodes_even_out_the_load() {
     for (virtual_nodes, p99) in [(1, 4.63), (2, 3.35), (5, 2.38), (10, 1.90)] {
         let config = chord::Config { virtual_nodes, ..chord::Config::default() };
         let mut ring = Ring::<chord::Chord>::new(&config, 4000, 7);
-        let loads = ring.loads(&config, 400_000);
-        let walks = ring.walks(&config, 3000);
+        let loads = ring.loads(400_000);
+        let walks = ring.walks(3000);
         println!("{virtual_nodes} each: p99 {:.2} ({p99}), p1 {:.2}, {:.2} hops", loads[3960], loads[40], walks.hops());
         assert!((loads[3960] - p99).abs() < 0.1 * p99);
     }
@@ -103,7 +103,7 @@ fn virtual_nodes_even_out_the_load() {
 fn few_are_asked_until_one_below_the_bound_is_found() {
     let config = chord::Config { successors: 64, ..chord::Config::default() };
     for (epsilon, expected) in [(0.25, 2.66), (0.5, 1.73), (1.0, 1.24)] {
-        let asked = Ring::<chord::Chord>::new(&config, 2000, 8).bounded(&config, 200_000, epsilon);
+        let asked = Ring::<chord::Chord>::new(&config, 2000, 8).bounded(200_000, epsilon);
         println!("{epsilon} above the mean: {asked:.2} asked ({expected})");
         assert!((asked - expected).abs() < 0.1 * expected);
     }
@@ -112,7 +112,7 @@ fn few_are_asked_until_one_below_the_bound_is_found() {
 #[test]
 fn pastry_goes_from_node_to_node_as_in_its_paper() {
     let config = pastry::Config::default();
-    let walks = Ring::<pastry::Pastry>::new(&config, 10_000, 9).walks_to_nodes(&config, 10_000);
+    let walks = Ring::<pastry::Pastry>::new(&config, 10_000, 9).walks_to_nodes(10_000);
     println!("{:.3} hops, {:.4?}", walks.hops(), walks.shares());
     assert!((walks.hops() - 3.23).abs() < 0.1);
 }
@@ -121,7 +121,7 @@ fn pastry_goes_from_node_to_node_as_in_its_paper() {
 fn chords_ways_shrink_when_fingers_are_the_nearest_of_sixteen() {
     let stretch = |proximity| {
         let config = chord::Config { proximity, shortcut: chord::Shortcut::Successors, ..chord::Config::default() };
-        let walks = Ring::<chord::Chord>::on_a_plane(&config, 2000, 6).walks(&config, 5000);
+        let walks = Ring::<chord::Chord>::on_a_plane(&config, 2000, 6).walks(5000);
         println!("nearest of {proximity}: stretch {:.2}, {:.2} hops", walks.stretch(), walks.hops());
         (walks.stretch(), walks.hops())
     };
@@ -134,7 +134,7 @@ fn chords_ways_shrink_when_fingers_are_the_nearest_of_sixteen() {
 fn kademlia_forwards_to_the_nearest_peer_there_is() {
     let config = kademlia::Config::default();
     for peers in [2, 30, 1000, 10_000] {
-        let walks = Ring::<kademlia::Kademlia>::new(&config, peers, 4).walks(&config, 5000);
+        let walks = Ring::<kademlia::Kademlia>::new(&config, peers, 4).walks(5000);
         println!("{peers} peers: {:.3} hops", walks.hops());
         assert!(walks.hops() <= (peers as f64).log2());
     }
@@ -147,7 +147,7 @@ fn kademlias_lookups_are_as_deep_and_as_many_questions_as_recomputed() {
         let mut ring = Ring::<kademlia::Kademlia>::new(&config, peers, 5);
         let (mut deep, mut asked) = (0.0, 0.0);
         for _ in 0..1500 {
-            let lookup = ring.iterative(&config, k, 3);
+            let lookup = ring.iterative(k, 3);
             deep += f64::from(lookup.depth) / 1500.0;
             asked += f64::from(lookup.questions) / 1500.0;
             assert!(lookup.right);

@@ -55,7 +55,7 @@ fn chord_rows(largest: usize) {
     let config = chord::Config::default();
     let sizes = [(1 << 10, 5.86), (1 << 12, 6.88), (1 << 14, 7.87), (100_000, 9.16), (1_000_000, 10.82)];
     for (peers, expected) in sizes.into_iter().filter(|(peers, _)| *peers <= largest) {
-        let walks = Ring::<chord::Chord>::new(&config, peers, SEED).walks(&config, LOOKUPS);
+        let walks = Ring::<chord::Chord>::new(&config, peers, SEED).walks(LOOKUPS);
         row(&format!("chord, {peers} peers: hops, the last one included"), expected, walks.hops());
     }
     let config = chord::Config { successors: 20, shortcut: chord::Shortcut::Successors, ..config };
@@ -65,7 +65,7 @@ fn chord_rows(largest: usize) {
             .map(|run| {
                 let mut ring = Ring::<chord::Chord>::new(&config, 1000, SEED + run);
                 ring.kill(share);
-                ring.walks(&config, LOOKUPS / RINGS as usize)
+                ring.walks(LOOKUPS / RINGS as usize)
             })
             .collect();
         let mean = |of: fn(&Walks) -> f64| runs.iter().map(of).sum::<f64>() / RINGS as f64;
@@ -77,8 +77,8 @@ fn chord_rows(largest: usize) {
     for (nodes, p99, max, p1) in LOADS {
         let config = chord::Config { virtual_nodes: nodes, ..chord::Config::default() };
         let mut ring = Ring::<chord::Chord>::new(&config, 10_000, SEED);
-        let loads = ring.loads(&config, 1_000_000);
-        let hops = ring.walks(&config, LOOKUPS).hops();
+        let loads = ring.loads(1_000_000);
+        let hops = ring.walks(LOOKUPS).hops();
         alone(&format!("chord, 10000 peers, {nodes} virtual nodes: hops"), hops);
         row(&format!("chord, 10000 peers, {nodes} virtual nodes: p99 of load / mean"), p99, loads[9900]);
         row(&format!("chord, 10000 peers, {nodes} virtual nodes: max of load / mean"), max, loads[9999]);
@@ -90,7 +90,7 @@ fn chord_rows(largest: usize) {
 fn chord_bounds() {
     let config = chord::Config { successors: 64, ..chord::Config::default() };
     for (epsilon, expected) in BOUNDS {
-        let asked = Ring::<chord::Chord>::new(&config, 10_000, SEED).bounded(&config, 1_000_000, epsilon);
+        let asked = Ring::<chord::Chord>::new(&config, 10_000, SEED).bounded(1_000_000, epsilon);
         row(&format!("chord, 10000 peers, {epsilon} above the mean: asked for room"), expected, asked);
     }
 }
@@ -104,7 +104,7 @@ fn chord_stretch(largest: usize) {
             (16, chord::Shortcut::Successors, "nearest of 16, and 16 successors"),
         ] {
             let config = chord::Config { proximity, shortcut, ..chord::Config::default() };
-            let walks = Ring::<chord::Chord>::on_a_plane(&config, peers, SEED).walks(&config, LOOKUPS);
+            let walks = Ring::<chord::Chord>::on_a_plane(&config, peers, SEED).walks(LOOKUPS);
             let what = format!("chord, {peers} peers on a plane, {word}");
             match shortcut {
                 // Each hop is as long as any way.
@@ -123,7 +123,7 @@ fn kademlia_rows(largest: usize) {
     for (k, peers, depth, questions) in KADEMLIA.into_iter().filter(|(_, peers, ..)| *peers <= largest) {
         let config = kademlia::Config { k, ..kademlia::Config::default() };
         let mut ring = Ring::<kademlia::Kademlia>::new(&config, peers, SEED);
-        let lookups: Vec<_> = (0..LOOKUPS / 10).map(|_| ring.iterative(&config, k, 3)).collect();
+        let lookups: Vec<_> = (0..LOOKUPS / 10).map(|_| ring.iterative(k, 3)).collect();
         let mean = |of: fn(&ring::Lookup) -> u32| {
             lookups.iter().map(|lookup| f64::from(of(lookup))).sum::<f64>() / lookups.len() as f64
         };
@@ -136,15 +136,18 @@ fn kademlia_rows(largest: usize) {
 
 fn pastry_rows(largest: usize) {
     let config = pastry::Config::default();
-    for (peers, expected) in [(1000, 2.48), (5000, 2.95), (10_000, 3.23)] {
-        let walks = Ring::<pastry::Pastry>::new(&config, peers, SEED).walks(&config, LOOKUPS);
+    for (peers, expected) in [(1000, 2.48), (5000, 2.95), (10_000, 3.23), (1_000_000, 4.74)] {
+        if peers > largest {
+            continue;
+        }
+        let walks = Ring::<pastry::Pastry>::new(&config, peers, SEED).walks(LOOKUPS);
         row(&format!("pastry, {peers} peers: hops"), expected, walks.hops());
     }
     if largest >= 100_000 {
         // As many as in the paper.
         let mut ring = Ring::<pastry::Pastry>::new(&config, 100_000, SEED);
-        row("pastry, 100000 peers: hops to random keys", 3.97, ring.walks(&config, 200_000).hops());
-        let walks = ring.walks_to_nodes(&config, 200_000);
+        row("pastry, 100000 peers: hops to random keys", 3.97, ring.walks(200_000).hops());
+        let walks = ring.walks_to_nodes(200_000);
         row("pastry, 100000 peers: hops from node to node", 3.97, walks.hops());
         for (hops, expected) in [0.0006, 0.0158, 0.1664, 0.6470, 0.1701].into_iter().enumerate() {
             let here = walks.shares().get(hops + 1).copied().unwrap_or_default();
@@ -153,7 +156,7 @@ fn pastry_rows(largest: usize) {
     }
     for (peers, expected) in [(1000, 1.13), (10_000, 1.18), (100_000, 1.23)] {
         if peers <= largest {
-            let walks: Walks = Ring::<pastry::Pastry>::on_a_plane(&config, peers, SEED).walks(&config, LOOKUPS);
+            let walks: Walks = Ring::<pastry::Pastry>::on_a_plane(&config, peers, SEED).walks(LOOKUPS);
             row(&format!("pastry, {peers} peers on a plane: stretch (1.15 to 1.45)"), expected, walks.stretch());
         }
     }
@@ -161,19 +164,25 @@ fn pastry_rows(largest: usize) {
 
 fn tapestry_rows(largest: usize) {
     let config = tapestry::Config::default();
-    for (peers, expected) in [(1000, 2.57), (10_000, 3.31), (100_000, 4.07)] {
+    for (peers, expected) in [(1000, 2.57), (10_000, 3.31), (100_000, 4.07), (1_000_000, 4.87)] {
         if peers <= largest {
-            let walks = Ring::<tapestry::Tapestry>::new(&config, peers, SEED).walks(&config, LOOKUPS);
+            let walks = Ring::<tapestry::Tapestry>::new(&config, peers, SEED).walks(LOOKUPS);
             row(&format!("tapestry, {peers} peers: hops to the one root"), expected, walks.hops());
         }
     }
 }
 
 fn symphony_rows(largest: usize) {
-    let sizes = [(1 << 15, 4, 1, 7.47), (1 << 15, 4, 0, 12.5), (1 << 15, 7, 1, 5.7), (100_000, 4, 1, 8.8)];
+    let sizes = [
+        (1 << 15, 4, 1, 7.47),
+        (1 << 15, 4, 0, 12.5),
+        (1 << 15, 7, 1, 5.7),
+        (100_000, 4, 1, 8.8),
+        (1_000_000, 4, 1, 11.6),
+    ];
     for (peers, links, lookahead, expected) in sizes.into_iter().filter(|(peers, ..)| *peers <= largest) {
         let config = symphony::Config { links, lookahead, ..symphony::Config::default() };
-        let walks = Ring::<symphony::Symphony>::new(&config, peers, SEED).walks(&config, LOOKUPS);
+        let walks = Ring::<symphony::Symphony>::new(&config, peers, SEED).walks(LOOKUPS);
         row(&format!("symphony, {peers} peers, {links} links, look ahead {lookahead}: hops"), expected, walks.hops());
     }
 }
@@ -188,10 +197,12 @@ const LOADS: [(u8, f64, f64, f64); 5] =
 /// Consistent hashing with bounded loads, recomputed: how far above the mean the bound is, and how many are asked.
 const BOUNDS: [(f64, f64); 4] = [(0.1, 5.4), (0.25, 2.66), (0.5, 1.73), (1.0, 1.24)];
 /// Full buckets, three questions at a time: k, peers, rounds until the nearest is known, questions.
-const KADEMLIA: [(usize, usize, f64, f64); 5] = [
+const KADEMLIA: [(usize, usize, f64, f64); 7] = [
     (20, 1000, 0.89, 21.5),
     (20, 10_000, 1.42, 22.9),
     (20, 100_000, 1.93, 24.6),
+    (20, 1_000_000, 2.45, 26.0),
     (8, 10_000, 1.89, 12.9),
     (8, 100_000, 2.51, 14.8),
+    (8, 1_000_000, 3.19, 16.7),
 ];

@@ -3,6 +3,7 @@
 //! Convention: hops are counted until the owner has the message. The Chord paper stops at the owner's predecessor, one
 //! hop earlier.
 
+use core::cell::OnceCell;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -17,9 +18,10 @@ use rand_core::{Rng, SeedableRng};
 
 /// A world of tables.
 pub(crate) struct Ring<T: Model> {
+    config: T::Config,
     census: Census,
-    /// In the census' order of Guids.
-    nodes: Vec<T>,
+    /// In the census' order of Guids; tables are made when they are first looked at, since few of a million are.
+    nodes: Vec<OnceCell<T>>,
     alive: Vec<bool>,
     /// Places on the ring, in the order of Guids.
     places: Vec<u32>,
@@ -96,13 +98,21 @@ impl<T: Model> Ring<T> {
         let overlay = OverlayName::new("ideal", Admission::Open).expect("a good name").id();
         let guids = (0..peers).map(|_| Guid(bytes32(&mut rng))).collect();
         let census = Census::new(overlay, guids).with_proximity(proximity);
-        let mut nodes: Vec<T> = census.guids.iter().map(|&me| T::new(config, Place { overlay, me })).collect();
-        assert!(nodes.iter_mut().all(|node| node.ideal(config, &census)), "seed {seed}: no ideal tables");
+        let nodes = (0..peers).map(|_| OnceCell::new()).collect();
         let mut places = vec![0; peers];
         for (place, (_, guid)) in census.ring.iter().enumerate() {
             places[census.guids.binary_search(guid).expect("a member")] = place as u32;
         }
-        Self { census, nodes, alive: vec![true; peers], places, rng, seed }
+        Self { config: config.clone(), census, nodes, alive: vec![true; peers], places, rng, seed }
+    }
+
+    fn node(&self, at: usize) -> &T {
+        self.nodes[at].get_or_init(|| {
+            let place = Place { overlay: self.census.overlay, me: self.census.guids[at] };
+            let mut node = T::new(&self.config, place);
+            assert!(node.ideal(&self.config, &self.census), "seed {}: no ideal tables", self.seed);
+            node
+        })
     }
 
     fn index(&self, guid: &Guid) -> usize {
@@ -135,7 +145,7 @@ impl<T: Model> Ring<T> {
         let (to, mut route) = (Target::Key(key), Route::default());
         let mut query = Query::new(&to, n);
         (query.without, query.state) = (without, state);
-        self.nodes[at].route(&query, &mut route);
+        self.node(at).route(&query, &mut route);
         route
     }
 
@@ -174,34 +184,34 @@ impl<T: Model> Ring<T> {
     }
 
     /// Many walks to random keys. Every one must end at the right owner.
-    pub(crate) fn walks(&mut self, config: &T::Config, count: usize) -> Walks {
-        self.walks_to(config, count, |ring| Key(bytes32(&mut ring.rng)))
+    pub(crate) fn walks(&mut self, count: usize) -> Walks {
+        self.walks_to(count, |ring| Key(bytes32(&mut ring.rng)))
     }
 
     /// Many walks to the places of random nodes.
-    pub(crate) fn walks_to_nodes(&mut self, config: &T::Config, count: usize) -> Walks {
-        self.walks_to(config, count, |ring| {
+    pub(crate) fn walks_to_nodes(&mut self, count: usize) -> Walks {
+        self.walks_to(count, |ring| {
             let node = ring.random_node();
             ring.census.overlay.position(ring.census.guids[node], 0)
         })
     }
 
-    fn walks_to(&mut self, config: &T::Config, count: usize, mut key: impl FnMut(&mut Self) -> Key) -> Walks {
+    fn walks_to(&mut self, count: usize, mut key: impl FnMut(&mut Self) -> Key) -> Walks {
         let (survivors, mut walks) = (self.survivors(), Walks::default());
         for _ in 0..count {
             let (key, from) = (key(self), self.random_node());
             let owner = self.walk(from, key, &mut walks);
-            assert_eq!(owner, T::owner(config, &survivors, &Target::Key(key)), "seed {}: {key:?}", self.seed);
+            assert_eq!(owner, T::owner(&self.config, &survivors, &Target::Key(key)), "seed {}: {key:?}", self.seed);
         }
         walks
     }
 
     /// Of so many keys the load of each peer against the mean, in order. An owner is who says itself that it is.
-    pub(crate) fn loads(&mut self, config: &T::Config, keys: usize) -> Vec<f64> {
+    pub(crate) fn loads(&mut self, keys: usize) -> Vec<f64> {
         let mut loads = vec![0.0; self.nodes.len()];
         for _ in 0..keys {
             let key = Key(bytes32(&mut self.rng));
-            let owner = T::owner(config, &self.census, &Target::Key(key)).expect("it has owners");
+            let owner = T::owner(&self.config, &self.census, &Target::Key(key)).expect("it has owners");
             let owner = self.index(&owner);
             let verdict = self.route(owner, key, 1, &[], &[]).verdict;
             assert!(matches!(verdict, Verdict::Deliver { .. }), "seed {}: {key:?}", self.seed);
@@ -214,12 +224,12 @@ impl<T: Model> Ring<T> {
     /// Places so many keys, each at the first peer from its owner on that holds less than `(1 + epsilon)` of the mean: how
     /// many peers were asked for a key. Who comes next is what the owner names as the rest of the replica set, and then what
     /// the last of these names.
-    pub(crate) fn bounded(&mut self, config: &T::Config, keys: usize, epsilon: f64) -> f64 {
+    pub(crate) fn bounded(&mut self, keys: usize, epsilon: f64) -> f64 {
         let bound = ((1.0 + epsilon) * keys as f64 / self.nodes.len() as f64).ceil() as usize;
         let (mut held, mut asked) = (vec![0; self.nodes.len()], 0_usize);
         for _ in 0..keys {
             let key = Key(bytes32(&mut self.rng));
-            let owner = T::owner(config, &self.census, &Target::Key(key)).expect("it has owners");
+            let owner = T::owner(&self.config, &self.census, &Target::Key(key)).expect("it has owners");
             let (mut at, mut set, mut place) = (self.index(&owner), Vec::new(), key);
             asked += 1;
             while held[at] == bound {
@@ -238,7 +248,7 @@ impl<T: Model> Ring<T> {
     }
 
     /// One iterative lookup: `alpha` of the nearest who were not asked in each round, until the `k` nearest answered.
-    pub(crate) fn iterative(&mut self, config: &T::Config, k: usize, alpha: usize) -> Lookup {
+    pub(crate) fn iterative(&mut self, k: usize, alpha: usize) -> Lookup {
         let (key, from) = (Key(bytes32(&mut self.rng)), self.random_node());
         let to = Target::Key(key);
         // Distance, who, after how many rounds its name came up, and whether it was asked.
@@ -246,7 +256,7 @@ impl<T: Model> Ring<T> {
         known.push((from, 0, true));
         let mut questions = 0;
         loop {
-            known.sort_by_cached_key(|(peer, ..)| self.nodes[from].distance(&to, self.census.guids[*peer]));
+            known.sort_by_cached_key(|(peer, ..)| self.node(from).distance(&to, self.census.guids[*peer]));
             known.dedup_by_key(|(peer, ..)| *peer);
             let ask: Vec<usize> = (0..known.len().min(k)).filter(|at| !known[*at].2).take(alpha).collect();
             if ask.is_empty() {
@@ -265,7 +275,7 @@ impl<T: Model> Ring<T> {
             known.extend(fresh);
         }
         let (nearest, depth, _) = known[0];
-        let right = T::owner(config, &self.census, &to) == Some(self.census.guids[nearest]);
+        let right = T::owner(&self.config, &self.census, &to) == Some(self.census.guids[nearest]);
         Lookup { depth, questions, right }
     }
 
