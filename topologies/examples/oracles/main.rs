@@ -1,7 +1,7 @@
 //! Prints what the papers measured, what these topologies measure, and the difference, at full size:
 //!
 //! ```text
-//! cargo run --release -p polymorph-topologies --example oracles            # a few minutes, 4 GiB
+//! cargo run --release -p polymorph-topologies --example oracles            # seven minutes, 2.1 GiB
 //! cargo run --release -p polymorph-topologies --example oracles -- small   # up to 10^4 peers, seconds
 //! cargo run --release -p polymorph-topologies --example oracles -- pastry symphony
 //! ```
