@@ -23,16 +23,6 @@ fn half(guid: &Guid) -> Half {
     half
 }
 
-/// What is kept of a peer while no session with it is open, under way or needed: a topology may have hundreds of such
-/// peers at hand, and knows their names.
-#[derive(Debug)]
-struct Resting {
-    /// The overlay that has it cached, and on which lanes. It is hardly ever more than one.
-    slot: Slot,
-    cached: u32,
-    more: Option<Box<More>>,
-}
-
 /// What most resting peers do not have.
 #[derive(Debug)]
 struct More {
@@ -41,41 +31,6 @@ struct More {
     redials: u8,
     /// Other overlays that have it cached.
     cached: Box<[(Slot, u32)]>,
-}
-
-impl Resting {
-    fn of<T: Topology>(peer: &Peer<T>) -> Self {
-        let Peer { rtt, faults, redials, ref overlays, .. } = *peer;
-        let mut cached = overlays.iter().map(|o| (o.slot, o.cached));
-        let (slot, lanes) = cached.next().unwrap_or_default();
-        let cached: Box<[_]> = cached.collect();
-        let more = rtt.micros().is_some() || faults > 0 || redials > 0 || !cached.is_empty();
-        let more = more.then(|| Box::new(More { rtt, faults, redials, cached }));
-        Self { slot, cached: lanes, more }
-    }
-
-    fn wake<T: Topology>(self, guid: Guid) -> Peer<T> {
-        let overlay = |slot, cached| PeerOverlay { cached, ..PeerOverlay::new(slot) };
-        let mut overlays = smallvec![overlay(self.slot, self.cached)];
-        let known = Peer::new(guid);
-        let Some(more) = self.more else { return Peer { overlays, ..known } };
-        let More { rtt, faults, redials, cached } = *more;
-        overlays.extend(cached.into_iter().map(|(slot, cached)| overlay(slot, cached)));
-        Peer { rtt, faults, redials, overlays, ..known }
-    }
-
-    /// An overlay is gone. `false` if no other has it cached.
-    fn forget(&mut self, slot: Slot) -> bool {
-        let others = self.more.iter().flat_map(|more| more.cached.iter().copied());
-        let mut left = core::iter::once((self.slot, self.cached)).chain(others).filter(|(other, _)| *other != slot);
-        let Some(first) = left.next() else { return false };
-        let rest = left.collect();
-        (self.slot, self.cached) = first;
-        if let Some(more) = &mut self.more {
-            more.cached = rest;
-        }
-        true
-    }
 }
 
 /// A place in the table.
@@ -88,8 +43,53 @@ struct Entry<T: Topology> {
 #[derive(Debug)]
 enum Stage<T: Topology> {
     Free,
-    Resting(Resting),
+    /// What is kept of a peer while no session with it is open, under way or needed: a topology may have hundreds of such
+    /// peers at hand, and knows their names. (In a struct of its own this would take half as much again.)
+    Resting {
+        /// The overlay that has it cached, and on which lanes. It is hardly ever more than one.
+        slot: Slot,
+        cached: u32,
+        more: Option<Box<More>>,
+    },
     Awake(Box<Peer<T>>),
+}
+
+impl<T: Topology> Stage<T> {
+    fn rest(peer: &Peer<T>) -> Self {
+        let Peer { rtt, faults, redials, ref overlays, .. } = *peer;
+        let mut cached = overlays.iter().map(|o| (o.slot, o.cached));
+        let (slot, lanes) = cached.next().unwrap_or_default();
+        let cached: Box<[_]> = cached.collect();
+        let more = rtt.micros().is_some() || faults > 0 || redials > 0 || !cached.is_empty();
+        let more = more.then(|| Box::new(More { rtt, faults, redials, cached }));
+        Self::Resting { slot, cached: lanes, more }
+    }
+
+    fn wake(self, guid: Guid) -> Self {
+        let Self::Resting { slot, cached, more } = self else { return self };
+        let overlay = |slot, cached| PeerOverlay { cached, ..PeerOverlay::new(slot) };
+        let mut peer = Peer { overlays: smallvec![overlay(slot, cached)], ..Peer::new(guid) };
+        if let Some(more) = more {
+            let More { rtt, faults, redials, cached } = *more;
+            peer.overlays.extend(cached.into_iter().map(|(slot, cached)| overlay(slot, cached)));
+            (peer.rtt, peer.faults, peer.redials) = (rtt, faults, redials);
+        }
+        Self::Awake(Box::new(peer))
+    }
+
+    /// An overlay is gone. `false` if no other has the peer, which rests, cached.
+    fn forget(&mut self, gone: Slot) -> bool {
+        let Self::Resting { slot, cached, more } = self else { return true };
+        let others = more.iter().flat_map(|more| more.cached.iter().copied());
+        let mut left = core::iter::once((*slot, *cached)).chain(others).filter(|(other, _)| *other != gone);
+        let Some(first) = left.next() else { return false };
+        let rest = left.collect();
+        (*slot, *cached) = first;
+        if let Some(more) = more {
+            more.cached = rest;
+        }
+        true
+    }
 }
 
 impl<T: Topology> Entry<T> {
@@ -107,10 +107,8 @@ impl<T: Topology> Entry<T> {
 
     /// The peer, with all that belongs to a session.
     fn wake(&mut self, guid: &Guid) -> Option<&mut Peer<T>> {
-        if let Stage::Resting(_) = self.stage
-            && let Stage::Resting(resting) = core::mem::replace(&mut self.stage, Stage::Free)
-        {
-            self.stage = Stage::Awake(Box::new(resting.wake(*guid)));
+        if let Stage::Resting { .. } = self.stage {
+            self.stage = core::mem::replace(&mut self.stage, Stage::Free).wake(*guid);
         }
         self.awake_mut()
     }
@@ -176,7 +174,7 @@ impl<T: Topology> Peers<T> {
     pub(in crate::engine) fn rtt(&self, guid: &Guid) -> Option<&Rtt> {
         match &self.table[self.find(guid)? as usize].stage {
             Stage::Free => None,
-            Stage::Resting(resting) => resting.more.as_ref().map(|more| &more.rtt),
+            Stage::Resting { more, .. } => more.as_ref().map(|more| &more.rtt),
             Stage::Awake(peer) => Some(&peer.rtt),
         }
     }
@@ -186,7 +184,7 @@ impl<T: Topology> Peers<T> {
         let at = self.find(guid)?;
         match &mut self.table[at as usize].stage {
             Stage::Free => None,
-            Stage::Resting(resting) => resting.more.as_mut().map(|more| &mut more.rtt),
+            Stage::Resting { more, .. } => more.as_mut().map(|more| &mut more.rtt),
             Stage::Awake(peer) => Some(&mut peer.rtt),
         }
     }
@@ -222,7 +220,7 @@ impl<T: Topology> Peers<T> {
         if idle && peer.overlays.is_empty() {
             self.remove(at);
         } else if idle && peer.rests() {
-            self.table[at as usize].stage = Stage::Resting(Resting::of(peer));
+            self.table[at as usize].stage = Stage::rest(peer);
         }
     }
 
@@ -243,9 +241,7 @@ impl<T: Topology> Peers<T> {
     /// An overlay is gone: nobody who rests is at hand for it any longer.
     pub(in crate::engine) fn forget(&mut self, slot: Slot) {
         for at in 0..self.table.len() {
-            if let Stage::Resting(resting) = &mut self.table[at].stage
-                && !resting.forget(slot)
-            {
+            if !self.table[at].stage.forget(slot) {
                 self.remove(at as PeerIx);
             }
         }
