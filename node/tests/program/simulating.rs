@@ -89,6 +89,16 @@ fn real_nodes_take_as_many_hops_as_a_world_says() {
 }
 
 #[test]
+fn real_nodes_that_join_one_after_another_find_every_owner() {
+    let place = Place::new();
+    let run = ["sim", "chord", "--peers", "6", "--lookups", "30", "--seed", "4", "--sockets", "tcp"];
+    let quick = ["--set", "stabilize=1", "--set", "fix_fingers=1"];
+    let report = &place.lines("home", &[&run[..], &quick].concat())[0];
+    assert_eq!((&report["lookups"]["ok"], &report["lookups"]["consistent"]), (&30.into(), &30.into()), "{report}");
+    assert_eq!(report["agreement"]["lookups"], 30);
+}
+
+#[test]
 fn real_nodes_hear_broadcasts_as_in_a_world() {
     let place = Place::new();
     let run = ["sim", "hyparview-plumtree", "--peers", "20", "--broadcasts", "8", "--ideal", "--sockets", "mem"];

@@ -133,7 +133,10 @@ impl Crew {
         for (number, Member { overlay, .. }) in self.members.iter().enumerate() {
             let seed = self.members[number / 2].node.contact();
             overlay.join(if number == 0 { &[] } else { std::slice::from_ref(&seed) }).await?;
-            overlay.joined(JOIN).await.with_context(|| format!("node {number} could not join"))?;
+            // The first has entered where it is alone: it has nobody to wait for.
+            if number > 0 {
+                overlay.joined(JOIN).await.with_context(|| format!("node {number} could not join"))?;
+            }
         }
         eprintln!("all nodes are in; waiting {quiet} s until it is quiet");
         tokio::time::sleep(Duration::from_secs(quiet)).await;
