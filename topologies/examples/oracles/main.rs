@@ -136,10 +136,8 @@ fn kademlia_rows(largest: usize) {
 
 fn pastry_rows(largest: usize) {
     let config = pastry::Config::default();
-    for (peers, expected) in [(1000, 2.48), (5000, 2.95), (10_000, 3.23), (1_000_000, 4.74)] {
-        if peers > largest {
-            continue;
-        }
+    let sizes = [(1000, 2.48), (5000, 2.95), (10_000, 3.23), (1_000_000, 4.74)];
+    for (peers, expected) in sizes.into_iter().filter(|(peers, _)| *peers <= largest) {
         let walks = Ring::<pastry::Pastry>::new(&config, peers, SEED).walks(LOOKUPS);
         row(&format!("pastry, {peers} peers: hops"), expected, walks.hops());
     }
