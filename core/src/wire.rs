@@ -47,6 +47,9 @@ fn varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, WireError> {
     if bytes.len() >= 5 { Err(WireError::TooLong) } else { Ok(None) }
 }
 
+/// The longest varint: a u32 in groups of seven bits.
+const MAX_VARINT: usize = 5;
+
 fn put_varint(to: &mut impl BufMut, mut value: u32) {
     while value >= 0x80 {
         to.put_u8(value as u8 | 0x80);
@@ -76,7 +79,12 @@ pub fn cut(buffer: &mut BytesMut) -> Result<Option<Bytes>, WireError> {
         return Ok(None);
     }
     buffer.advance(prefix);
-    Ok(Some(buffer.split_to(len).freeze()))
+    Ok(Some(split(buffer, len).freeze()))
+}
+
+/// The first `len` bytes of a buffer. All of them need not be shared with a rest, which takes an allocation.
+pub(crate) fn split(buffer: &mut BytesMut, len: usize) -> BytesMut {
+    if len == buffer.len() { core::mem::take(buffer) } else { buffer.split_to(len) }
 }
 
 /// Decodes one frame, as cut by [`cut`]. The payload shares the frame's memory.
@@ -111,6 +119,7 @@ pub fn encode_header<T: Topology>(frame: &Frame<T>, scratch: &mut Vec<u8>, out: 
     put_varint(scratch, frame.tag);
     let taken = core::mem::take(scratch);
     *scratch = postcard::to_extend(&(&frame.contacts, &frame.body), taken).expect("a message serializes");
+    out.reserve(MAX_VARINT + scratch.len());
     put_varint(out, (scratch.len() + frame.payload.len()) as u32);
     out.extend_from_slice(scratch);
 }

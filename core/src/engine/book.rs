@@ -1,5 +1,6 @@
 //! The contact book: who can be reached how. Lent by the driver; it feeds every overlay and names none.
 
+use core::cell::Cell;
 use core::fmt;
 use core::hash::BuildHasher as _;
 use std::sync::Arc;
@@ -32,6 +33,11 @@ pub trait Book: Send + fmt::Debug {
     fn check(&mut self, peer: &Guid, now: Time) {
         let _ = self.to_tell(peer, now);
     }
+    /// A peer that proved who it is introduced itself: its contact stays when room is made, like one that was checked.
+    /// Whether it is fit to be handed on is seen when it is.
+    fn keep(&mut self, peer: &Guid) {
+        let _ = peer;
+    }
     /// Which of a peer's contacts this is: another number where another one is known now. A book whose contacts stay as
     /// they are says always the same.
     fn sequence(&self, peer: &Guid) -> u64 {
@@ -55,6 +61,7 @@ const NOWHERE: At = At::MAX;
 struct Known {
     contact: Option<Contact>,
     verified: bool,
+    kept: bool,
     before: At,
     after: At,
 }
@@ -70,7 +77,8 @@ impl Order {
 }
 
 /// A node's own book. Signatures are checked once, when a contact is handed on or contradicts another. Room is made
-/// among those nobody checked first, so that no flood of made-up contacts drives out those that were of use.
+/// among those first that nobody checked and whose peer was never met, so that no flood of made-up contacts drives out
+/// those that were of use.
 ///
 /// Many nodes of one process know each other: a contact costs its own bytes, which are in one piece, and about thirty
 /// more. The table that finds them holds places and no names.
@@ -79,12 +87,14 @@ pub struct Contacts {
     hash: Seeded,
     known: Vec<Known>,
     free: Vec<At>,
-    /// In the order they came, and in the order they were verified.
+    /// In the order they came, and in the order they were verified or their peers met.
     fresh: Order,
-    proven: Order,
+    kept: Order,
     /// Never forgotten: this node itself.
     own: Option<Contact>,
     verifier: Arc<dyn Verifier>,
+    /// Whom [`find`](Self::find) found last, and where: a contact is looked at and then told.
+    recent: Cell<Option<(Guid, At)>>,
 }
 
 impl Contacts {
@@ -93,7 +103,17 @@ impl Contacts {
     pub fn new(verifier: Arc<dyn Verifier>, seed: u64) -> Self {
         let (known, free) = Default::default();
         let (index, hash) = (HashTable::new(), Seeded(seed));
-        Self { index, hash, known, free, fresh: Order::EMPTY, proven: Order::EMPTY, own: None, verifier }
+        Self {
+            index,
+            hash,
+            known,
+            free,
+            fresh: Order::EMPTY,
+            kept: Order::EMPTY,
+            own: None,
+            verifier,
+            recent: Cell::new(None),
+        }
     }
 
     /// How many peers are known, this node included.
@@ -109,8 +129,13 @@ impl Contacts {
     }
 
     fn find(&self, guid: &Guid) -> Option<At> {
+        if let Some((_, at)) = self.recent.get().filter(|(recent, _)| recent == guid) {
+            return Some(at);
+        }
         let is = |at: &At| self.known[*at as usize].contact.as_ref().is_some_and(|contact| contact.guid() == *guid);
-        self.index.find(self.hash.hash_one(guid), is).copied()
+        let at = *self.index.find(self.hash.hash_one(guid), is)?;
+        self.recent.set(Some((*guid, at)));
+        Some(at)
     }
 
     fn contact(&self, guid: &Guid) -> Option<&Contact> {
@@ -122,7 +147,7 @@ impl Contacts {
 
     fn make_room(&mut self) {
         while self.len() >= MAX_CONTACTS {
-            let oldest = if self.fresh.oldest != NOWHERE { self.fresh.oldest } else { self.proven.oldest };
+            let oldest = if self.fresh.oldest != NOWHERE { self.fresh.oldest } else { self.kept.oldest };
             if oldest == NOWHERE {
                 return;
             }
@@ -136,34 +161,35 @@ impl Contacts {
         let found = self.index.find_entry(self.hash.hash_one(contact.guid()), |&other| other == at);
         found.map(hashbrown::hash_table::OccupiedEntry::remove).ok();
         self.free.push(at);
+        self.recent.set(None);
     }
 
-    fn order(&mut self, verified: bool) -> &mut Order {
-        if verified { &mut self.proven } else { &mut self.fresh }
+    fn order(&mut self, kept: bool) -> &mut Order {
+        if kept { &mut self.kept } else { &mut self.fresh }
     }
 
     /// Takes a contact out of its order.
     fn unlink(&mut self, at: At) {
-        let Known { verified, before, after, .. } = self.known[at as usize];
+        let Known { kept, before, after, .. } = self.known[at as usize];
         match self.known.get_mut(before as usize) {
             Some(known) => known.after = after,
-            None => self.order(verified).oldest = after,
+            None => self.order(kept).oldest = after,
         }
         match self.known.get_mut(after as usize) {
             Some(known) => known.before = before,
-            None => self.order(verified).newest = before,
+            None => self.order(kept).newest = before,
         }
     }
 
     /// Makes a contact the newest of an order.
-    fn link(&mut self, at: At, verified: bool) {
-        let before = core::mem::replace(&mut self.order(verified).newest, at);
+    fn link(&mut self, at: At, kept: bool) {
+        let before = core::mem::replace(&mut self.order(kept).newest, at);
         match self.known.get_mut(before as usize) {
             Some(known) => known.after = at,
-            None => self.order(verified).oldest = at,
+            None => self.order(kept).oldest = at,
         }
         let known = &mut self.known[at as usize];
-        (known.verified, known.before, known.after) = (verified, before, NOWHERE);
+        (known.kept, known.before, known.after) = (kept, before, NOWHERE);
     }
 
     fn is_good(&self, contact: &Contact, now: Time) -> bool {
@@ -173,14 +199,15 @@ impl Contacts {
     /// Notes that a contact is verified, or another one of the same peer is and takes its place.
     fn prove(&mut self, at: At, contact: Contact) {
         self.unlink(at);
-        self.known[at as usize].contact = Some(contact);
+        let known = &mut self.known[at as usize];
+        (known.contact, known.verified) = (Some(contact), true);
         self.link(at, true);
     }
 
     fn add(&mut self, contact: Contact) {
         self.make_room();
         let hash = self.hash.hash_one(contact.guid());
-        let known = Known { contact: Some(contact), verified: false, before: NOWHERE, after: NOWHERE };
+        let known = Known { contact: Some(contact), verified: false, kept: false, before: NOWHERE, after: NOWHERE };
         let at = if let Some(at) = self.free.pop() {
             self.known[at as usize] = known;
             at
@@ -243,14 +270,16 @@ impl Book for Contacts {
     }
 
     fn to_tell(&mut self, peer: &Guid, now: Time) -> Option<Contact> {
-        let contact = self.contact(peer)?.clone();
+        if let Some(own) = self.own.as_ref().filter(|own| own.guid() == *peer) {
+            return (own.expires() > now).then(|| own.clone());
+        }
+        let at = self.find(peer)?;
+        let Known { contact: Some(contact), verified, .. } = &self.known[at as usize] else { return None };
         if contact.expires() <= now {
             return None;
         }
-        // None for this node's own, of which nobody doubts.
-        if let Some(at) = self.find(peer)
-            && !self.known[at as usize].verified
-        {
+        let (contact, verified) = (contact.clone(), *verified);
+        if !verified {
             if !self.is_good(&contact, now) {
                 self.remove(at);
                 return None;
@@ -258,6 +287,13 @@ impl Book for Contacts {
             self.prove(at, contact.clone());
         }
         Some(contact)
+    }
+
+    fn keep(&mut self, peer: &Guid) {
+        if let Some(at) = self.find(peer).filter(|at| !self.known[*at as usize].kept) {
+            self.unlink(at);
+            self.link(at, true);
+        }
     }
 }
 
@@ -354,6 +390,23 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_drives_out_nobody_who_was_met_and_what_was_not_checked_is_not_told() {
+        let mut book = book();
+        let (honest, liar) = (contact(1, 1), forged(2, 1));
+        for met in [&honest, &liar] {
+            book.learn(met.clone(), NOW).unwrap();
+            book.keep(&met.guid());
+        }
+        (10..10 + 2 * MAX_CONTACTS as u64).for_each(|flood| drop(book.learn(made_up(flood), NOW)));
+        assert!(book.has(&honest.guid()) && book.has(&liar.guid()));
+        assert_eq!(book.to_tell(&honest.guid(), NOW), Some(honest));
+        assert_eq!(book.to_tell(&liar.guid(), NOW), None);
+        assert!(!book.has(&liar.guid()), "it makes room");
+        book.learn(contact(2, 1), NOW).unwrap();
+        assert_eq!(book.to_tell(&liar.guid(), NOW), Some(contact(2, 1)));
+    }
+
+    #[test]
     fn room_is_made_where_nobody_looked_first_and_then_where_somebody_looked_longest_ago() {
         let mut book = book();
         let guid = |seed: u64| made_up(seed).guid();
@@ -373,14 +426,14 @@ mod tests {
         let again: Vec<u64> = (0..MAX_CONTACTS as u64 - 3).map(|at| at + (1 << 32)).collect();
         again.iter().for_each(|seed| drop(book.learn(made_up(*seed), NOW)));
         assert_eq!((book.len(), book.known.len()), (MAX_CONTACTS, MAX_CONTACTS), "free places were taken again");
-        // Once all are verified, the one that was verified first goes.
+        // Once all are kept, the one that was verified first goes.
         while book.fresh.oldest != NOWHERE {
             book.remove(book.fresh.oldest);
         }
         assert_eq!(book.len(), 2);
-        book.remove(book.proven.oldest);
+        book.remove(book.kept.oldest);
         assert!(book.has(&one.guid()) && !book.has(&two.guid()));
-        assert_eq!((book.proven.oldest, book.proven.newest), (book.find(&one.guid()).unwrap(), book.proven.oldest));
+        assert_eq!((book.kept.oldest, book.kept.newest), (book.find(&one.guid()).unwrap(), book.kept.oldest));
     }
 
     #[test]

@@ -104,8 +104,7 @@ impl<T: Topology> Turn<'_, T> {
             if self.ws.book.learn(contact, now).is_err() {
                 self.accuse(guid, "a forged contact of its own");
             }
-            // Checked now, so that nothing drives it out that was not.
-            self.ws.book.check(&guid, now);
+            self.ws.book.keep(&guid);
         }
         match frame.body {
             Body::Offer(offer) => self.accept(guid, &offer),

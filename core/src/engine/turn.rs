@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::calls::{Kind, Waits};
 use super::desk::Desk;
@@ -81,7 +82,7 @@ impl<T: Topology> Turn<'_, T> {
         Some((topology, Desk { now: self.now, node: self.node, state, ws: self.ws }))
     }
 
-    pub(super) fn slots(&self) -> Vec<Slot> {
+    pub(super) fn slots(&self) -> SmallVec<[Slot; 4]> {
         self.overlays.iter().flatten().map(|o| o.state.slot).collect()
     }
 

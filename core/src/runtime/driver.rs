@@ -1,11 +1,13 @@
 //! The one task that turns the engine.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use hashbrown::HashMap;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
@@ -151,6 +153,13 @@ struct Session {
     stop: CancellationToken,
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Its tasks end with it.
+        self.stop.cancel();
+    }
+}
+
 /// An empty buffer that was used for so many items gives half of what it has back, if it has far more than that. So
 /// an idle node keeps nothing of its busiest moment, and a busy one does not ask for memory at every turn.
 fn calm<T>(buffer: &mut Vec<T>, used: usize) {
@@ -224,14 +233,19 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let mut batch = Vec::new();
         let mut introduce_at = self.introduce();
+        let mut asleep = pin!(tokio::time::sleep_until(Instant::now()));
         let goodbye = loop {
             let wake = self.engine.next_wake().unwrap_or(Time::MAX).min(introduce_at);
             let wake = self.clock.instant(wake.min(self.clock.now() + Duration::from_secs(3600)));
+            // To wake too early does no harm, and most timers are put off before they are due.
+            if asleep.is_elapsed() || wake < asleep.deadline() {
+                asleep.as_mut().reset(wake);
+            }
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break None,
                 _ = self.mail.recv_many(&mut batch, BATCH) => {}
-                () = tokio::time::sleep_until(wake) => {}
+                () = asleep.as_mut() => {}
             }
             let now = self.clock.now();
             let (mut goodbye, taken) = (None, batch.len());
@@ -455,7 +469,7 @@ impl Driver {
         let (peer, conn) = (connection.peer(), ConnId(self.conns));
         let exporter = connection.exporter();
         let out = Arc::new(Out::default());
-        let stop = self.stop.child_token();
+        let stop = CancellationToken::new();
         let mailbox = self.mailbox.clone();
         let wire = Wire { peer, conn, connection: connection.clone(), mailbox, stop: stop.clone() };
         session::start(wire, control.recv, control.send, out.clone());

@@ -1,5 +1,4 @@
-//! The tasks of one wire: one reads chunks of whole frames, one writes what the driver left, one waits for bulk
-//! streams.
+//! The tasks of one wire: one reads chunks of whole frames and waits for bulk streams, one writes what the driver left.
 
 #[cfg(test)]
 mod tests;
@@ -174,9 +173,34 @@ impl Wire {
 
 /// Starts the tasks of a wire.
 pub(super) fn start(wire: Wire, recv: RecvStream, send: SendStream, out: Arc<Out>) {
-    tokio::spawn(write(wire.clone(), send, out));
-    tokio::spawn(streams::accept(wire.clone()));
-    tokio::spawn(read(wire, recv));
+    tokio::spawn(speak(wire.clone(), send, out));
+    tokio::spawn(listen(wire, recv));
+}
+
+/// Takes in what the peer sends until the wire ends.
+async fn listen(wire: Wire, recv: RecvStream) {
+    let why = tokio::select! {
+        biased;
+        () = wire.stop.cancelled() => "closed".to_owned(),
+        why = read(&wire, recv) => why,
+        never = streams::accept(&wire) => match never {},
+    };
+    let Wire { peer, conn, mailbox, stop, connection } = wire;
+    tracing::debug!(peer = %peer.short(), %why, "wire ended");
+    stop.cancel();
+    connection.close(&why);
+    if let Ok(place) = mailbox.reserve().await {
+        place.send(Mail::Lost { peer, conn });
+    }
+}
+
+/// Sends what the driver leaves until the wire ends.
+async fn speak(wire: Wire, send: SendStream, out: Arc<Out>) {
+    tokio::select! {
+        biased;
+        () = write(&wire, send, &out) => {}
+        () = wire.stop.cancelled() => {}
+    }
 }
 
 /// How much of a buffer is whole frames.
@@ -191,19 +215,15 @@ fn whole(buffer: &[u8]) -> Result<usize, wire::WireError> {
     Ok(at)
 }
 
-async fn read(wire: Wire, mut recv: RecvStream) {
-    let Wire { peer, conn, mailbox, stop, connection } = wire;
+/// Reads until the peer's end closes or fails; returns why it did.
+async fn read(wire: &Wire, mut recv: RecvStream) -> String {
+    let Wire { peer, conn, ref mailbox, .. } = *wire;
     let mut buffer = BytesMut::new();
     let mut size = READ_IDLE;
-    let why = loop {
-        let got = tokio::select! {
-            biased;
-            () = stop.cancelled() => break "closed".to_owned(),
-            got = receive(&mut recv, &mut buffer, size) => got,
-        };
-        match got {
-            Ok(0) => break "the peer closed".into(),
-            Err(error) => break error.to_string(),
+    loop {
+        match receive(&mut recv, &mut buffer, size).await {
+            Ok(0) => return "the peer closed".into(),
+            Err(error) => return error.to_string(),
             Ok(got) => size = if got >= size { READ_BUSY.min(READ_GROWTH * size) } else { READ_IDLE },
         }
         let len = whole(&buffer);
@@ -211,17 +231,11 @@ async fn read(wire: Wire, mut recv: RecvStream) {
             continue;
         }
         // The place first: a task has room for all it may ever hold while it waits.
-        let Ok(place) = mailbox.reserve().await else { break "the node ended".into() };
+        let Ok(place) = mailbox.reserve().await else { return "the node ended".into() };
         place.send(match len {
-            Ok(len) => Mail::Chunk { peer, conn, chunk: buffer.split_to(len) },
+            Ok(len) => Mail::Chunk { peer, conn, chunk: wire::split(&mut buffer, len) },
             Err(_) => Mail::Garbage { peer, conn },
         });
-    };
-    tracing::debug!(peer = %peer.short(), %why, "wire ended");
-    stop.cancel();
-    connection.close(&why);
-    if let Ok(place) = mailbox.reserve().await {
-        place.send(Mail::Lost { peer, conn });
     }
 }
 
@@ -239,21 +253,19 @@ async fn receive(recv: &mut RecvStream, buffer: &mut BytesMut, size: usize) -> s
     .await
 }
 
-async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
+/// Writes until the wire is to be closed, or breaks.
+async fn write(wire: &Wire, mut send: SendStream, out: &Out) {
     let mut more = false;
     loop {
-        tokio::select! {
-            biased;
-            () = out.ready.notified(), if !more => {}
-            () = wire.stop.cancelled() => return,
-            () = std::future::ready(()), if more => {}
+        if !more {
+            out.ready.notified().await;
         }
         let mut batch = out.lock().take();
         let (charge, closing) = (batch.charge, batch.closing);
         more = batch.more;
         let written = tokio::select! {
+            biased;
             written = write_all(&mut send, &mut batch) => written,
-            () = wire.stop.cancelled() => return,
             () = out.lingered(closing.is_some()) => return wire.stop.cancel(),
         };
         drop(batch);
@@ -279,7 +291,7 @@ async fn write(wire: Wire, mut send: SendStream, out: Arc<Out>) {
 }
 
 /// Everything is written.
-async fn end(wire: Wire, mut send: SendStream, why: Goodbye) {
+async fn end(wire: &Wire, mut send: SendStream, why: Goodbye) {
     let _ = tokio::time::timeout(PARTING, send.shutdown()).await;
     match why {
         // Nothing more is read of a peer that broke the rules.

@@ -4,12 +4,14 @@
 //! request to service [`BACK`] with a number and the service that is meant, answered by a stream for service
 //! [`BACK`] that begins with that number.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::driver::Mail;
 use super::session::Wire;
@@ -110,22 +112,26 @@ pub(super) async fn open_back(
     Ok(())
 }
 
-/// The task that takes in a wire's bulk streams.
-pub(super) async fn accept(wire: Wire) {
-    let mut unnamed = tokio::task::JoinSet::new();
+/// Takes in a wire's bulk streams, for as long as it is polled.
+pub(super) async fn accept(wire: &Wire) -> Infallible {
+    // Most wires never carry one.
+    let mut unnamed = None::<JoinSet<_>>;
     loop {
+        let reading = unnamed.as_ref().map_or(0, JoinSet::len);
+        let named = async { unnamed.as_mut()?.join_next().await };
         tokio::select! {
             biased;
-            () = wire.stop.cancelled() => return,
-            Some(named) = unnamed.join_next(), if !unnamed.is_empty() => {
-                if let Ok(Some(named)) = named {
-                    let Ok(place) = wire.mailbox.reserve().await else { return };
+            Some(named) = named, if reading > 0 => {
+                if let Ok(Some(named)) = named
+                    && let Ok(place) = wire.mailbox.reserve().await
+                {
                     place.send(Mail::Stream { peer: wire.peer, conn: wire.conn, named });
                 }
             }
-            stream = wire.connection.accept(), if unnamed.len() < UNNAMED => match stream {
-                Ok(stream) => drop(unnamed.spawn(read_header(stream))),
-                Err(_) => return,
+            stream = wire.connection.accept(), if reading < UNNAMED => match stream {
+                Ok(stream) => drop(unnamed.get_or_insert_default().spawn(read_header(stream))),
+                // None will come; the reader hears why.
+                Err(_) => std::future::pending().await,
             }
         }
     }

@@ -175,6 +175,9 @@ impl Connection for Wire {
     }
 
     fn close(&self, reason: &str) {
+        if self.shared.over.is_cancelled() {
+            return;
+        }
         lock(&self.shared.reason).get_or_insert_with(|| reason.to_owned());
         self.shared.over.cancel();
         let pipes = std::mem::take(&mut *lock(&self.shared.pipes));

@@ -122,7 +122,8 @@ pub(in crate::engine) struct Peers<T: Topology> {
     free: Vec<PeerIx>,
     /// Whom [`find`](Self::find) found last, and where.
     recent: Cell<Option<(Guid, PeerIx)>>,
-    pub(in crate::engine) open: usize,
+    /// Those with an open wire, in the order of the table.
+    open: Vec<PeerIx>,
 }
 
 impl<T: Topology> Peers<T> {
@@ -133,7 +134,7 @@ impl<T: Topology> Peers<T> {
             table: Vec::new(),
             free: Vec::new(),
             recent: Cell::new(None),
-            open: 0,
+            open: Vec::new(),
         }
     }
 
@@ -227,6 +228,26 @@ impl<T: Topology> Peers<T> {
         self.index.len()
     }
 
+    /// A wire to this peer opened, or was closed.
+    pub(in crate::engine) fn set_open(&mut self, guid: &Guid, opened: bool) {
+        let Some(at) = self.find(guid) else { return };
+        match (self.open.binary_search(&at), opened) {
+            (Err(place), true) => self.open.insert(place, at),
+            (Ok(place), false) => drop(self.open.remove(place)),
+            _ => {}
+        }
+    }
+
+    /// How many wires are open.
+    pub(in crate::engine) fn count_open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Those with an open wire.
+    pub(in crate::engine) fn open(&self) -> impl Iterator<Item = &Peer<T>> {
+        self.open.iter().filter_map(|&at| self.table[at as usize].awake())
+    }
+
     /// Those that are awake.
     pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = &Peer<T>> {
         self.table.iter().filter_map(Entry::awake)
@@ -257,7 +278,8 @@ impl<T: Topology> Peers<T> {
 
     pub(in crate::engine) fn bytes(&self) -> usize {
         let awake: usize = self.iter().map(Peer::bytes).sum();
-        awake + self.table.capacity() * size_of::<Entry<T>>() + self.index.allocation_size()
+        let open = self.open.capacity() * size_of::<PeerIx>();
+        awake + open + self.table.capacity() * size_of::<Entry<T>>() + self.index.allocation_size()
     }
 }
 

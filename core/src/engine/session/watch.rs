@@ -64,7 +64,7 @@ impl<T: Topology> Turn<'_, T> {
             Link::Dialing if peer.standby.is_some() => self.promote(guid),
             Link::Dialing => self.unreachable(guid),
             Link::Open(wire) if !wire.agreed || peer.settling() => self.drop_peer(guid, "no handshake in time"),
-            Link::Open(_) if self.is_busy_with(guid) => {
+            Link::Open(_) if self.is_busy_with(peer) => {
                 if let Some(peer) = self.node.peers.get_mut(&guid) {
                     peer.used = self.now;
                 }
@@ -82,11 +82,11 @@ impl<T: Topology> Turn<'_, T> {
     }
 
     /// Whether somebody waits for an answer of the peer, or it for one from here.
-    fn is_busy_with(&self, guid: Guid) -> bool {
-        let asked = |o: &crate::engine::state::State<T>| o.questions.iter().any(|(_, p)| p.peer == Some(guid));
+    fn is_busy_with(&self, peer: &Peer<T>) -> bool {
+        let asked = |o: &crate::engine::state::State<T>| o.questions.iter().any(|(_, p)| p.peer == Some(peer.guid));
         // A message not taken in, or a question of the peer's that went on from here and may come back answered.
-        let served = |p: &Peer<T>| p.overlays.iter().any(|o| o.ways > 0 || o.keeps_waiting());
-        self.overlays.iter().flatten().any(|o| asked(&o.state)) || self.node.peers.get(&guid).is_some_and(served)
+        let served = peer.overlays.iter().any(|o| o.ways > 0 || o.keeps_waiting());
+        served || self.overlays.iter().flatten().any(|o| asked(&o.state))
     }
 
     /// Nobody holds a session any longer, perhaps: it is idle from now on.
@@ -102,10 +102,14 @@ impl<T: Topology> Turn<'_, T> {
     /// Over the budget, the session that was idle longest and that nobody requires is closed; one that somebody waits
     /// on only if there is no other.
     pub(super) fn make_room(&mut self) {
-        while self.node.peers.open > self.node.settings.connections {
+        while self.node.peers.count_open() > self.node.settings.connections {
             let evictable = |p: &&Peer<T>| matches!(p.link, Link::Open(w) if w.agreed) && !p.required();
-            let oldest = self.node.peers.iter().filter(evictable).min_by_key(|p| (self.is_busy_with(p.guid), p.used));
-            let Some((guid, Link::Open(wire))) = oldest.map(|p| (p.guid, p.link)) else { return };
+            let all = || self.node.peers.open().filter(evictable);
+            let oldest = all().min_by_key(|p| p.used);
+            // Mostly nobody waits on that one: the others are not looked at.
+            let idle = oldest.filter(|p| !self.is_busy_with(p));
+            let idle = idle.or_else(|| all().filter(|p| !self.is_busy_with(p)).min_by_key(|p| p.used));
+            let Some((guid, Link::Open(wire))) = idle.or(oldest).map(|p| (p.guid, p.link)) else { return };
             self.hang_up(guid, wire.conn, Goodbye::Budget);
             // What waited for an overlay to be agreed on takes another way, unless a second wire took over.
             if !self.is_open(&guid) {
