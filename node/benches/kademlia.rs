@@ -42,15 +42,18 @@ fn main() {
         return child(&task);
     }
     let nodes = if board::in_earnest() { 300 } else { 24 };
-    for (wire, most) in [("mem", 2.0), ("tcp", 3.0)] {
+    for (wire, most, most_cold) in [("mem", 2.0, Some(2.0)), ("tcp", 3.0, None)] {
         board::heading(&format!("kademlia: {nodes} nodes in one process over {wire}"));
         let [memory, engine, entries] = measure("memory", wire, nodes);
         let [cold, in_turn, warm, questions] = measure("time", wire, nodes);
         let what = format!("resident memory of a node, {entries:.0} entries, no session");
         row(&what, &format!("{memory:.0} KiB"), "400 KiB", memory / 400.0, Target::AtMost(1.0));
         row("  its engine, by its own count", &format!("{engine:.0} KiB"), "", engine / memory, Target::Open);
+        // Over TCP a cold lookup is twenty handshakes of TLS: nobody set a bound to it.
+        let target = if most_cold.is_some() { Target::AtMost(1.0) } else { Target::Open };
+        let bound = most_cold.unwrap_or(10.0);
         let what = "processor time of a lookup, all nodes, no session";
-        row(what, &format!("{cold:.2} ms"), "10 ms", cold / 10.0, Target::Open);
+        row(what, &format!("{cold:.2} ms"), &format!("{bound} ms"), cold / bound, target);
         row("  the same, all nodes in turn", &format!("{in_turn:.2} ms"), "10 ms", in_turn / 10.0, Target::Open);
         let what = format!("  the same, warm, {questions:.1} questions");
         row(&what, &format!("{warm:.2} ms"), &format!("{most} ms"), warm / most, Target::AtMost(1.0));
@@ -101,9 +104,13 @@ async fn memory(wire: &str, nodes: usize) {
 async fn time(wire: &str, nodes: usize) {
     let idle = if nodes < 100 { SOON } else { LATE };
     let (members, _) = filled(wire, nodes, idle).await;
-    until_alone(&members, idle).await;
     let askers = ASKERS.min(nodes);
-    let cold = round(members[askers..].iter().take(LOOKUPS as usize), 1).await;
+    let mut cold = Vec::new();
+    for number in 0..ROUNDS {
+        until_alone(&members, idle).await;
+        cold.push(round(members[askers..].iter().take(LOOKUPS as usize), 10 + number).await);
+    }
+    let cold = median(cold);
     // The first time sessions come to be as many as nodes have room for.
     round(members.iter(), 5).await;
     let in_turn = round(members.iter(), 6).await;

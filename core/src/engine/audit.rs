@@ -24,7 +24,7 @@ impl<T: Topology> Engine<T> {
     pub fn audit(&self) -> Result<(), String> {
         let peers = &self.node.peers;
         let open = peers.iter().filter(|p| matches!(p.link, Link::Open(_))).count();
-        holds!(peers.count_open() == open, "{} sessions are counted, {open} are open", peers.count_open());
+        holds!(peers.open() == open, "{} sessions are counted, {open} are open", peers.open());
         holds!(peers.len() <= self.node.settings.peers, "{} peers in the table", peers.len());
         for peer in peers.iter() {
             holds!(peer.guid != self.node.me, "a node is no peer of itself");

@@ -6,12 +6,12 @@ use core::hash::BuildHasher as _;
 use hashbrown::HashTable;
 use smallvec::smallvec;
 
-use super::{Link, Peer, PeerIx, PeerOverlay};
-use crate::Guid;
+use super::{Link, Peer, PeerIx, PeerOverlay, Wire};
 use crate::engine::Slot;
 use crate::engine::hash::Seeded;
 use crate::engine::rtt::Rtt;
 use crate::topology::Topology;
+use crate::{Guid, Time};
 
 /// The half of a Guid by which a resting peer is known again. Guids are hashes: to find a second one with a given half
 /// takes 2^128 attempts, and whoever makes up two that share one is taken for the same peer while it rests.
@@ -122,8 +122,8 @@ pub(in crate::engine) struct Peers<T: Topology> {
     free: Vec<PeerIx>,
     /// Whom [`find`](Self::find) found last, and where.
     recent: Cell<Option<(Guid, PeerIx)>>,
-    /// Those with an open wire, in the order of the table.
-    open: Vec<PeerIx>,
+    /// Those with an open wire, each behind a moment before which it was of use: the one that was so longest ago first.
+    open: Vec<(Time, PeerIx)>,
 }
 
 impl<T: Topology> Peers<T> {
@@ -228,24 +228,56 @@ impl<T: Topology> Peers<T> {
         self.index.len()
     }
 
-    /// A wire to this peer opened, or was closed.
-    pub(in crate::engine) fn set_open(&mut self, guid: &Guid, opened: bool) {
+    /// A wire to this peer opened.
+    pub(in crate::engine) fn opened(&mut self, guid: &Guid, now: Time) {
         let Some(at) = self.find(guid) else { return };
-        match (self.open.binary_search(&at), opened) {
-            (Err(place), true) => self.open.insert(place, at),
-            (Ok(place), false) => drop(self.open.remove(place)),
-            _ => {}
-        }
+        self.closed(guid);
+        self.note_use(now, at);
+    }
+
+    /// A wire to this peer was closed, if there was one.
+    pub(in crate::engine) fn closed(&mut self, guid: &Guid) {
+        let Some(at) = self.find(guid) else { return };
+        self.open.iter().position(|(_, open)| *open == at).map(|place| self.open.remove(place));
     }
 
     /// How many wires are open.
-    pub(in crate::engine) fn count_open(&self) -> usize {
+    pub(in crate::engine) fn open(&self) -> usize {
         self.open.len()
     }
 
-    /// Those with an open wire.
-    pub(in crate::engine) fn open(&self) -> impl Iterator<Item = &Peer<T>> {
-        self.open.iter().filter_map(|&at| self.table[at as usize].awake())
+    fn note_use(&mut self, used: Time, at: PeerIx) {
+        let place = self.open.partition_point(|known| *known < (used, at));
+        self.open.insert(place, (used, at));
+    }
+
+    /// Whose session was idle longest of those that nobody requires; one that is `busy` only if there is no other.
+    ///
+    /// Most messages come and go with nobody asking this. So they leave the list as it is, and whoever is found to have been of
+    /// use since goes back to its place then: the few at the front are looked at, and no session at the end.
+    pub(in crate::engine) fn idlest(&mut self, now: Time, busy: impl Fn(&Peer<T>) -> bool) -> Option<(Guid, Wire)> {
+        let (mut place, mut last) = (0, None);
+        while let Some(&(since, at)) = self.open.get(place) {
+            let Some(peer) = self.table[at as usize].awake() else { return last };
+            // It is idle from the moment nobody requires it any longer, and that is still to come.
+            let used = if peer.required() { now } else { peer.used };
+            if used > since {
+                self.open.remove(place);
+                self.note_use(used, at);
+                continue;
+            }
+            place += 1;
+            let Link::Open(wire) = peer.link else { continue };
+            if !wire.agreed || peer.required() {
+                continue;
+            }
+            let found = Some((peer.guid, wire));
+            if !busy(peer) {
+                return found;
+            }
+            last = last.or(found);
+        }
+        last
     }
 
     /// Those that are awake.
@@ -278,13 +310,15 @@ impl<T: Topology> Peers<T> {
 
     pub(in crate::engine) fn bytes(&self) -> usize {
         let awake: usize = self.iter().map(Peer::bytes).sum();
-        let open = self.open.capacity() * size_of::<PeerIx>();
+        let open = self.open.capacity() * size_of::<(Time, PeerIx)>();
         awake + open + self.table.capacity() * size_of::<Entry<T>>() + self.index.allocation_size()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::topology::erased::Boxed;
 
@@ -303,6 +337,49 @@ mod tests {
     #[test]
     fn a_place_in_the_table_takes_32_bytes() {
         assert_eq!(size_of::<Entry<Boxed>>(), 32);
+    }
+
+    proptest! {
+        /// Sessions open, are of use, required, let go and closed, as time goes by: who is found is who a walk through all
+        /// of them finds.
+        #[test]
+        fn the_idlest_is_found_without_a_look_at_all(steps in prop::collection::vec((0..5, 0..6u8, 0..2u64), 1..100)) {
+            let mut peers = Peers::<Boxed>::new(1);
+            let mut now = Time::ZERO;
+            let busy = |peer: &Peer<Boxed>| peer.guid.0[0].is_multiple_of(3);
+            for (step, number, later) in steps {
+                let guid = Guid([number; 32]);
+                now = Time(now.0 + later);
+                let peer = peers.entry(guid, 10).unwrap();
+                let open = matches!(peer.link, Link::Open(_));
+                match step {
+                    0 if !open => {
+                        let wire = Wire { agreed: number != 5, ..wire(number, now) };
+                        (peer.link, peer.used) = (Link::Open(wire), now);
+                        peers.opened(&guid, now);
+                    }
+                    1 => {
+                        peer.link = Link::None;
+                        peers.closed(&guid);
+                    }
+                    2 => peer.used = now,
+                    3 => peer.overlay_entry(Slot(0)).required = 1,
+                    _ => {
+                        peer.overlay_entry(Slot(0)).required = 0;
+                        peer.used = now;
+                    }
+                }
+                let evictable = |peer: &&Peer<Boxed>| matches!(peer.link, Link::Open(w) if w.agreed) && !peer.required();
+                let least = |peer: &&Peer<Boxed>| (busy(peer), peer.used);
+                let naive = peers.iter().filter(evictable).min_by_key(least).map(|peer| peer.guid);
+                prop_assert_eq!(peers.idlest(now, busy).map(|(guid, _)| guid), naive);
+            }
+        }
+    }
+
+    fn wire(number: u8, since: Time) -> Wire {
+        let conn = crate::engine::io::ConnId(number.into());
+        Wire { conn, dialer: crate::engine::io::Dialer::Me, exporter: [0; 32], agreed: true, since }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::wires::ASIDE;
 use crate::engine::Slot;
 use crate::engine::peers::{Link, Peer};
 use crate::engine::settings;
+use crate::engine::state::{Overlay, State};
 use crate::engine::timers::Handle;
 use crate::engine::turn::Turn;
 use crate::topology::Topology;
@@ -64,7 +65,7 @@ impl<T: Topology> Turn<'_, T> {
             Link::Dialing if peer.standby.is_some() => self.promote(guid),
             Link::Dialing => self.unreachable(guid),
             Link::Open(wire) if !wire.agreed || peer.settling() => self.drop_peer(guid, "no handshake in time"),
-            Link::Open(_) if self.is_busy_with(peer) => {
+            Link::Open(_) if is_busy(self.overlays, peer) => {
                 if let Some(peer) = self.node.peers.get_mut(&guid) {
                     peer.used = self.now;
                 }
@@ -81,14 +82,6 @@ impl<T: Topology> Turn<'_, T> {
         self.left(slot, guid);
     }
 
-    /// Whether somebody waits for an answer of the peer, or it for one from here.
-    fn is_busy_with(&self, peer: &Peer<T>) -> bool {
-        let asked = |o: &crate::engine::state::State<T>| o.questions.iter().any(|(_, p)| p.peer == Some(peer.guid));
-        // A message not taken in, or a question of the peer's that went on from here and may come back answered.
-        let served = peer.overlays.iter().any(|o| o.ways > 0 || o.keeps_waiting());
-        served || self.overlays.iter().flatten().any(|o| asked(&o.state))
-    }
-
     /// Nobody holds a session any longer, perhaps: it is idle from now on.
     pub(super) fn rest(&mut self, guid: Guid) {
         let now = self.now;
@@ -102,14 +95,9 @@ impl<T: Topology> Turn<'_, T> {
     /// Over the budget, the session that was idle longest and that nobody requires is closed; one that somebody waits
     /// on only if there is no other.
     pub(super) fn make_room(&mut self) {
-        while self.node.peers.count_open() > self.node.settings.connections {
-            let evictable = |p: &&Peer<T>| matches!(p.link, Link::Open(w) if w.agreed) && !p.required();
-            let all = || self.node.peers.open().filter(evictable);
-            let oldest = all().min_by_key(|p| p.used);
-            // Mostly nobody waits on that one: the others are not looked at.
-            let idle = oldest.filter(|p| !self.is_busy_with(p));
-            let idle = idle.or_else(|| all().filter(|p| !self.is_busy_with(p)).min_by_key(|p| p.used));
-            let Some((guid, Link::Open(wire))) = idle.or(oldest).map(|p| (p.guid, p.link)) else { return };
+        while self.node.peers.open() > self.node.settings.connections {
+            let (peers, overlays) = (&mut self.node.peers, &*self.overlays);
+            let Some((guid, wire)) = peers.idlest(self.now, |peer| is_busy(overlays, peer)) else { return };
             self.hang_up(guid, wire.conn, Goodbye::Budget);
             // What waited for an overlay to be agreed on takes another way, unless a second wire took over.
             if !self.is_open(&guid) {
@@ -118,4 +106,12 @@ impl<T: Topology> Turn<'_, T> {
             }
         }
     }
+}
+
+/// Whether somebody waits for an answer of the peer, or it for one from here.
+fn is_busy<T: Topology>(overlays: &[Option<Box<Overlay<T>>>], peer: &Peer<T>) -> bool {
+    let asked = |o: &State<T>| o.questions.iter().any(|(_, p)| p.peer == Some(peer.guid));
+    // A message not taken in, or a question of the peer's that went on from here and may come back answered.
+    let served = peer.overlays.iter().any(|o| o.ways > 0 || o.keeps_waiting());
+    served || overlays.iter().flatten().any(|o| asked(&o.state))
 }

@@ -31,7 +31,7 @@ const MAX_ASIDE_CHARGE: u32 = 8 * 1024;
 impl<T: Topology> Turn<'_, T> {
     pub(in crate::engine) fn connected(&mut self, guid: Guid, conn: ConnId, dialer: Dialer, exporter: [u8; 32]) {
         let wire = Wire { conn, dialer, exporter, agreed: false, since: self.now };
-        let full = self.node.peers.count_open() >= 2 * self.node.settings.connections;
+        let full = self.node.peers.open() >= 2 * self.node.settings.connections;
         let limit = self.node.settings.peers;
         if guid == self.node.me {
             return self.refuse(guid, conn, Goodbye::Duplicate);
@@ -123,7 +123,7 @@ impl<T: Topology> Turn<'_, T> {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
         peer.link = Link::Open(wire);
         (peer.used, peer.heard) = (now, now);
-        self.node.peers.set_open(&guid, true);
+        self.node.peers.opened(&guid, now);
         self.arm(guid);
         if wire.dialer == Dialer::Me {
             self.offer(guid);
@@ -139,7 +139,7 @@ impl<T: Topology> Turn<'_, T> {
         peer.queued = 0;
         (peer.offer, peer.accepted, peer.offers, peer.owes_offer) = (None, None, 0, false);
         peer.told = Default::default();
-        self.node.peers.set_open(&guid, false);
+        self.node.peers.closed(&guid);
     }
 
     /// A wire broke.
