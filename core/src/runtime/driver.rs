@@ -154,8 +154,8 @@ struct Session {
 }
 
 impl Drop for Session {
+    /// Its tasks end with it.
     fn drop(&mut self) {
-        // Its tasks end with it.
         self.stop.cancel();
     }
 }

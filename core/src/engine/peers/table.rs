@@ -122,8 +122,11 @@ pub(in crate::engine) struct Peers<T: Topology> {
     free: Vec<PeerIx>,
     /// Whom [`find`](Self::find) found last, and where.
     recent: Cell<Option<(Guid, PeerIx)>>,
-    /// Those with an open wire, each behind a moment before which it was of use: the one that was so longest ago first.
-    open: Vec<(Time, PeerIx)>,
+    /// How many have an open wire.
+    open: usize,
+    /// Those, in the order of a moment no later than their last use. Empty until somebody asks who is [idle](Self::idlest)
+    /// longest: most nodes never have more sessions than they may.
+    by_use: Vec<(Time, PeerIx)>,
 }
 
 impl<T: Topology> Peers<T> {
@@ -134,7 +137,8 @@ impl<T: Topology> Peers<T> {
             table: Vec::new(),
             free: Vec::new(),
             recent: Cell::new(None),
-            open: Vec::new(),
+            open: 0,
+            by_use: Vec::new(),
         }
     }
 
@@ -230,39 +234,46 @@ impl<T: Topology> Peers<T> {
 
     /// A wire to this peer opened.
     pub(in crate::engine) fn opened(&mut self, guid: &Guid, now: Time) {
-        let Some(at) = self.find(guid) else { return };
-        self.closed(guid);
-        self.note_use(now, at);
+        self.open += 1;
+        if let Some(at) = self.find(guid).filter(|_| !self.by_use.is_empty()) {
+            self.note_use(now, at);
+        }
     }
 
-    /// A wire to this peer was closed, if there was one.
+    /// The wire to this peer was closed.
     pub(in crate::engine) fn closed(&mut self, guid: &Guid) {
-        let Some(at) = self.find(guid) else { return };
-        self.open.iter().position(|(_, open)| *open == at).map(|place| self.open.remove(place));
+        self.open -= 1;
+        let place = self.find(guid).and_then(|at| self.by_use.iter().position(|(_, open)| *open == at));
+        place.map(|place| self.by_use.remove(place));
     }
 
     /// How many wires are open.
     pub(in crate::engine) fn open(&self) -> usize {
-        self.open.len()
+        self.open
     }
 
     fn note_use(&mut self, used: Time, at: PeerIx) {
-        let place = self.open.partition_point(|known| *known < (used, at));
-        self.open.insert(place, (used, at));
+        let place = self.by_use.partition_point(|known| *known < (used, at));
+        self.by_use.insert(place, (used, at));
     }
 
     /// Whose session was idle longest of those that nobody requires; one that is `busy` only if there is no other.
     ///
-    /// Most messages come and go with nobody asking this. So they leave the list as it is, and whoever is found to have been of
-    /// use since goes back to its place then: the few at the front are looked at, and no session at the end.
+    /// Messages leave the order as it is, for there are many. Whoever turns out to have been of use since goes back to its
+    /// place now, so that only the first few are looked at.
     pub(in crate::engine) fn idlest(&mut self, now: Time, busy: impl Fn(&Peer<T>) -> bool) -> Option<(Guid, Wire)> {
+        if self.by_use.is_empty() {
+            let open = |entry: &Entry<T>| entry.awake().is_some_and(|peer| matches!(peer.link, Link::Open(_)));
+            let all = (0..).zip(&self.table).filter(|(_, entry)| open(entry));
+            self.by_use = all.map(|(at, _)| (Time::ZERO, at)).collect();
+        }
         let (mut place, mut last) = (0, None);
-        while let Some(&(since, at)) = self.open.get(place) {
+        while let Some(&(since, at)) = self.by_use.get(place) {
             let Some(peer) = self.table[at as usize].awake() else { return last };
             // It is idle from the moment nobody requires it any longer, and that is still to come.
             let used = if peer.required() { now } else { peer.used };
             if used > since {
-                self.open.remove(place);
+                self.by_use.remove(place);
                 self.note_use(used, at);
                 continue;
             }
@@ -310,8 +321,8 @@ impl<T: Topology> Peers<T> {
 
     pub(in crate::engine) fn bytes(&self) -> usize {
         let awake: usize = self.iter().map(Peer::bytes).sum();
-        let open = self.open.capacity() * size_of::<(Time, PeerIx)>();
-        awake + open + self.table.capacity() * size_of::<Entry<T>>() + self.index.allocation_size()
+        let by_use = self.by_use.capacity() * size_of::<(Time, PeerIx)>();
+        awake + by_use + self.table.capacity() * size_of::<Entry<T>>() + self.index.allocation_size()
     }
 }
 
@@ -358,7 +369,7 @@ mod tests {
                         (peer.link, peer.used) = (Link::Open(wire), now);
                         peers.opened(&guid, now);
                     }
-                    1 => {
+                    1 if open => {
                         peer.link = Link::None;
                         peers.closed(&guid);
                     }

@@ -134,12 +134,15 @@ impl<T: Topology> Turn<'_, T> {
     /// What a wire carried is over; what this node wants of the peer stays.
     pub(super) fn end_wire(&mut self, guid: Guid) {
         let Some(peer) = self.node.peers.get_mut(&guid) else { return };
+        let was_open = matches!(peer.link, Link::Open(_));
         peer.link = Link::None;
         peer.overlays.iter_mut().for_each(PeerOverlay::reset);
         peer.queued = 0;
         (peer.offer, peer.accepted, peer.offers, peer.owes_offer) = (None, None, 0, false);
         peer.told = Default::default();
-        self.node.peers.closed(&guid);
+        if was_open {
+            self.node.peers.closed(&guid);
+        }
     }
 
     /// A wire broke.
