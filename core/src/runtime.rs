@@ -8,6 +8,7 @@ mod clock;
 mod driver;
 pub mod keyfile;
 mod log;
+mod mail;
 mod node;
 mod overlay;
 pub mod service;

@@ -12,139 +12,28 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::log::Log;
+use super::mail::{Mail, Mailbox};
 use super::node::{Introduction, Status};
 use super::service::{Done, Work};
 use super::session::{self, Out, Wire};
 use super::streams::{self, IncomingStream, Named};
 use super::transport::{Connection, Dial, Stream};
-use crate::engine::io::{Attach, AttachError, Command, ConnId, Dialer, Outcome};
+use crate::engine::io::{Command, ConnId, Dialer, Outcome};
 use crate::engine::log::Entry;
-use crate::engine::metrics::{Metrics, PeerInfo};
 use crate::engine::{Engine, Input, Output, Slot, Workspace};
-use crate::snapshot::Snapshot;
 use crate::topology::erased::Boxed;
-use crate::topology::event::Ticket;
-use crate::topology::question::{Hold, Neighbor};
+use crate::topology::question::Hold;
 use crate::wire;
 use crate::wire::frame::Goodbye;
 use crate::wire::frame::Status as ServiceStatus;
 use crate::{Guid, Time};
 
-pub(super) type Mailbox = mpsc::Sender<Mail>;
-
-/// How much mail waits for the driver; a full box slows readers and handles down.
-pub(super) const MAILBOX: usize = 1024;
 /// How much mail the driver takes at once.
 const BATCH: usize = 256;
 /// What a buffer of an idle driver may keep room for.
 const FEW: usize = 8;
 /// How many dials run at once; a burst of QUIC dials loses packets.
 const DIALS: usize = 32;
-
-/// What the driver is sent.
-pub(super) enum Mail {
-    /// Whole frames, one after the other.
-    Chunk {
-        peer: Guid,
-        conn: ConnId,
-        chunk: BytesMut,
-    },
-    /// Bytes that are no frames.
-    Garbage {
-        peer: Guid,
-        conn: ConnId,
-    },
-    Drained {
-        peer: Guid,
-        conn: ConnId,
-        bytes: u32,
-    },
-    Lost {
-        peer: Guid,
-        conn: ConnId,
-    },
-    Connected {
-        connection: Arc<dyn Connection>,
-        dialer: Dialer,
-    },
-    DialFailed {
-        peer: Guid,
-    },
-    Stream {
-        peer: Guid,
-        conn: ConnId,
-        named: Named,
-    },
-    /// A peer was asked to open this stream.
-    Expect {
-        peer: Guid,
-        number: u64,
-        reply: oneshot::Sender<Stream>,
-    },
-    Tell(Slot, Command<Boxed>),
-    /// What a service is done with.
-    Served {
-        slot: Slot,
-        done: Vec<Done>,
-    },
-    Ask {
-        slot: Slot,
-        ticket: Ticket,
-        command: Command<Boxed>,
-        reply: oneshot::Sender<Outcome>,
-    },
-    Attach {
-        attach: Box<Attach<Boxed>>,
-        reply: oneshot::Sender<Result<Slot, AttachError>>,
-    },
-    Detach {
-        slot: Slot,
-        reply: oneshot::Sender<()>,
-    },
-    Serve {
-        slot: Slot,
-        service: u32,
-        queue: Option<mpsc::Sender<Work>>,
-    },
-    Streams {
-        slot: Slot,
-        service: u32,
-        queue: mpsc::Sender<IncomingStream>,
-    },
-    Watch {
-        slot: Slot,
-        watcher: super::overlay::Watcher,
-    },
-    /// The connection to a peer and this node's tag of an overlay, to open a stream with.
-    Open {
-        slot: Slot,
-        peer: Guid,
-        reply: oneshot::Sender<Option<(Arc<dyn Connection>, u32)>>,
-    },
-    /// One stream more, or one less, needs the session.
-    Use {
-        slot: Slot,
-        peer: Guid,
-        more: i32,
-    },
-    Neighbors {
-        slot: Slot,
-        reply: oneshot::Sender<(Vec<Neighbor>, Metrics)>,
-    },
-    Snapshot {
-        slot: Slot,
-        reply: oneshot::Sender<Option<Snapshot>>,
-    },
-    Status {
-        reply: oneshot::Sender<Status>,
-    },
-    Peers {
-        reply: oneshot::Sender<Vec<PeerInfo>>,
-    },
-    Shutdown {
-        reply: oneshot::Sender<()>,
-    },
-}
 
 struct Session {
     peer: Guid,

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::driver::{Driver, MAILBOX, Mail, Mailbox};
+use super::driver::Driver;
 use super::log::Log;
+use super::mail::{MAILBOX, Mail, Mailbox};
 use super::overlay::{Overlay, OverlayError, OverlaySpec};
 use super::transport::{Dial, InOrder, Listener, Transport, TransportError};
 use crate::engine::io::{AttachError, Dialer};

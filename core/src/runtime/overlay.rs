@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::driver::Mail;
+use super::mail::Mail;
 use super::node::Node;
 use super::service::{self, SERVICE_QUEUE, Service};
 use super::streams::{self, IncomingStreams, STREAM_QUEUE};

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
-use super::driver::{Mail, Mailbox};
+use super::mail::{Mail, Mailbox};
 use crate::Guid;
 use crate::engine::Slot;
 use crate::engine::io::{Class, Responder};

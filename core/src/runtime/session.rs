@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::driver::{Mail, Mailbox};
+use super::mail::{Mail, Mailbox};
 use super::streams;
 use super::transport::{Connection, RecvStream, SendStream};
 use crate::Guid;

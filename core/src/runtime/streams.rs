@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::driver::Mail;
+use super::mail::Mail;
 use super::session::Wire;
 use super::transport::{Connection, Stream, TransportError};
 use crate::Guid;

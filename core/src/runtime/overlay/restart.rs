@@ -7,7 +7,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::{Overlay, OverlayError};
 use crate::engine::io::{Command, Failure};
-use crate::runtime::driver::Mail;
+use crate::runtime::mail::Mail;
 use crate::snapshot::Snapshot;
 use crate::{Contact, Guid, Key, Standing};
 
