@@ -1,6 +1,5 @@
 //! The contact book: who can be reached how. Lent by the driver; it feeds every overlay and names none.
 
-use core::cell::Cell;
 use core::fmt;
 use core::hash::BuildHasher as _;
 use std::sync::Arc;
@@ -57,11 +56,21 @@ type At = u32;
 /// No place.
 const NOWHERE: At = At::MAX;
 
+/// What speaks for a contact.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// Somebody said it.
+    Hearsay,
+    /// Its peer itself said it, over a session.
+    Met,
+    /// Its signature was checked.
+    Verified,
+}
+
 /// A contact, and who came before and after it in its order; a place that is free has no contact.
 struct Known {
     contact: Option<Contact>,
-    verified: bool,
-    kept: bool,
+    proof: Proof,
     before: At,
     after: At,
 }
@@ -93,8 +102,6 @@ pub struct Contacts {
     /// Never forgotten: this node itself.
     own: Option<Contact>,
     verifier: Arc<dyn Verifier>,
-    /// Whom [`find`](Self::find) found last, and where: a contact is looked at and then told.
-    recent: Cell<Option<(Guid, At)>>,
 }
 
 impl Contacts {
@@ -103,17 +110,7 @@ impl Contacts {
     pub fn new(verifier: Arc<dyn Verifier>, seed: u64) -> Self {
         let (known, free) = Default::default();
         let (index, hash) = (HashTable::new(), Seeded(seed));
-        Self {
-            index,
-            hash,
-            known,
-            free,
-            fresh: Order::EMPTY,
-            kept: Order::EMPTY,
-            own: None,
-            verifier,
-            recent: Cell::new(None),
-        }
+        Self { index, hash, known, free, fresh: Order::EMPTY, kept: Order::EMPTY, own: None, verifier }
     }
 
     /// How many peers are known, this node included.
@@ -129,13 +126,8 @@ impl Contacts {
     }
 
     fn find(&self, guid: &Guid) -> Option<At> {
-        if let Some((_, at)) = self.recent.get().filter(|(recent, _)| recent == guid) {
-            return Some(at);
-        }
         let is = |at: &At| self.known[*at as usize].contact.as_ref().is_some_and(|contact| contact.guid() == *guid);
-        let at = *self.index.find(self.hash.hash_one(guid), is)?;
-        self.recent.set(Some((*guid, at)));
-        Some(at)
+        self.index.find(self.hash.hash_one(guid), is).copied()
     }
 
     fn contact(&self, guid: &Guid) -> Option<&Contact> {
@@ -161,35 +153,34 @@ impl Contacts {
         let found = self.index.find_entry(self.hash.hash_one(contact.guid()), |&other| other == at);
         found.map(hashbrown::hash_table::OccupiedEntry::remove).ok();
         self.free.push(at);
-        self.recent.set(None);
     }
 
-    fn order(&mut self, kept: bool) -> &mut Order {
-        if kept { &mut self.kept } else { &mut self.fresh }
+    fn order(&mut self, proof: Proof) -> &mut Order {
+        if proof == Proof::Hearsay { &mut self.fresh } else { &mut self.kept }
     }
 
     /// Takes a contact out of its order.
     fn unlink(&mut self, at: At) {
-        let Known { kept, before, after, .. } = self.known[at as usize];
+        let Known { proof, before, after, .. } = self.known[at as usize];
         match self.known.get_mut(before as usize) {
             Some(known) => known.after = after,
-            None => self.order(kept).oldest = after,
+            None => self.order(proof).oldest = after,
         }
         match self.known.get_mut(after as usize) {
             Some(known) => known.before = before,
-            None => self.order(kept).newest = before,
+            None => self.order(proof).newest = before,
         }
     }
 
     /// Makes a contact the newest of an order.
-    fn link(&mut self, at: At, kept: bool) {
-        let before = core::mem::replace(&mut self.order(kept).newest, at);
+    fn link(&mut self, at: At, proof: Proof) {
+        let before = core::mem::replace(&mut self.order(proof).newest, at);
         match self.known.get_mut(before as usize) {
             Some(known) => known.after = at,
-            None => self.order(kept).oldest = at,
+            None => self.order(proof).oldest = at,
         }
         let known = &mut self.known[at as usize];
-        (known.kept, known.before, known.after) = (kept, before, NOWHERE);
+        (known.proof, known.before, known.after) = (proof, before, NOWHERE);
     }
 
     fn is_good(&self, contact: &Contact, now: Time) -> bool {
@@ -199,15 +190,14 @@ impl Contacts {
     /// Notes that a contact is verified, or another one of the same peer is and takes its place.
     fn prove(&mut self, at: At, contact: Contact) {
         self.unlink(at);
-        let known = &mut self.known[at as usize];
-        (known.contact, known.verified) = (Some(contact), true);
-        self.link(at, true);
+        self.known[at as usize].contact = Some(contact);
+        self.link(at, Proof::Verified);
     }
 
     fn add(&mut self, contact: Contact) {
         self.make_room();
         let hash = self.hash.hash_one(contact.guid());
-        let known = Known { contact: Some(contact), verified: false, kept: false, before: NOWHERE, after: NOWHERE };
+        let known = Known { contact: Some(contact), proof: Proof::Hearsay, before: NOWHERE, after: NOWHERE };
         let at = if let Some(at) = self.free.pop() {
             self.known[at as usize] = known;
             at
@@ -219,7 +209,7 @@ impl Contacts {
             self.known.push(known);
             (self.known.len() - 1) as At
         };
-        self.link(at, false);
+        self.link(at, Proof::Hearsay);
         let (hasher, all) = (self.hash, &self.known);
         let again = |at: &At| all[*at as usize].contact.as_ref().map_or(0, |contact| hasher.hash_one(contact.guid()));
         self.index.insert_unique(hash, at, again);
@@ -257,7 +247,7 @@ impl Book for Contacts {
             return Ok(());
         };
         let newer = contact.sequence() > known.sequence();
-        if known == contact || self.known[at as usize].verified && !newer {
+        if known == contact || self.known[at as usize].proof == Proof::Verified && !newer {
             return Ok(());
         }
         // The two contradict each other, and each may be forged.
@@ -274,12 +264,12 @@ impl Book for Contacts {
             return (own.expires() > now).then(|| own.clone());
         }
         let at = self.find(peer)?;
-        let Known { contact: Some(contact), verified, .. } = &self.known[at as usize] else { return None };
+        let Known { contact, proof, .. } = &self.known[at as usize];
+        let (contact, proof) = (contact.clone()?, *proof);
         if contact.expires() <= now {
             return None;
         }
-        let (contact, verified) = (contact.clone(), *verified);
-        if !verified {
+        if proof != Proof::Verified {
             if !self.is_good(&contact, now) {
                 self.remove(at);
                 return None;
@@ -290,9 +280,9 @@ impl Book for Contacts {
     }
 
     fn keep(&mut self, peer: &Guid) {
-        if let Some(at) = self.find(peer).filter(|at| !self.known[*at as usize].kept) {
+        if let Some(at) = self.find(peer).filter(|at| self.known[*at as usize].proof == Proof::Hearsay) {
             self.unlink(at);
-            self.link(at, true);
+            self.link(at, Proof::Met);
         }
     }
 }

@@ -6,7 +6,6 @@ mod known;
 use core::time::Duration;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::book::Book;
 use super::calls::Waits;
@@ -34,11 +33,6 @@ const MAX_PATHS: usize = 8;
 /// How many questions an iterative lookup may ask in all: each of eight paths settles twenty, and on the way may be lied
 /// to by half as many again.
 const MAX_QUESTIONS: u32 = 256;
-
-/// Those asked in one round: alpha of them, on one path mostly.
-type Ask = SmallVec<[Guid; 4]>;
-/// Those heard of: twice a bucket of Kademlia, and no allocation for it.
-type Heard = SmallVec<[Guid; 64]>;
 
 /// Who wants to know.
 #[derive(Clone, Debug)]
@@ -127,7 +121,7 @@ impl<T: Topology> Lookup<T> {
 
     /// Those nearest to the target who need not be named again: twice as many as are to be settled, since an answer
     /// knows others who are gone by now. Where the order is the replier's, what it says is wanted as it is.
-    fn nearest_heard_of(&self, book: &dyn Book) -> Heard {
+    fn nearest_heard_of(&self, book: &dyn Book) -> Vec<Guid> {
         let most = if self.breadth > 1 { 2 * self.breadth.max(self.n) } else { 0 };
         // Whoever was named without a contact may be named with one.
         let reachable = self.candidates.iter().filter(|c| c.progress != Progress::Fresh || book.has(&c.peer));
@@ -404,13 +398,13 @@ impl<T: Topology> Desk<'_, T> {
         let breadth = lookup.breadth;
         // A single path in the replier's order has one question under way; a wide one alpha.
         let parallel = if breadth > 1 { alpha } else { 1 };
-        let mut ask = Ask::new();
+        let mut ask = Vec::new();
         for path in 0..lookup.ended.len() {
             if lookup.ended[path] {
                 continue;
             }
             let mut asked = 0;
-            let mut fresh = Ask::new();
+            let mut fresh = Vec::new();
             let live = lookup.candidates.iter().filter(|c| c.path == path && c.progress != Progress::Failed);
             let nearest = if breadth > 1 { lookup.settle.max(lookup.n) } else { usize::MAX };
             for candidate in live.take(nearest) {
@@ -427,7 +421,7 @@ impl<T: Topology> Desk<'_, T> {
             ask.extend(fresh);
         }
         let done = lookup.ended.iter().all(|&ended| ended);
-        let heard = if ask.is_empty() { Heard::new() } else { lookup.nearest_heard_of(&*self.ws.book) };
+        let heard = if ask.is_empty() { Vec::new() } else { lookup.nearest_heard_of(&*self.ws.book) };
         let (lane, to, n) = (lookup.lane, lookup.to.clone(), breadth.max(lookup.n).min(255) as u8);
         for peer in ask {
             let Some(lookup) = self.state.lookups.get_mut(&id) else { return };

@@ -66,9 +66,6 @@ impl Questions {
 
     /// Those put to `peer`.
     pub(super) fn of(&self, peer: &Guid) -> Vec<u32> {
-        if self.open.is_empty() {
-            return Vec::new();
-        }
         self.sorted(|pending| pending.peer == Some(*peer))
     }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::log::Log;
-use super::mail::{Mail, Mailbox};
+use super::mail::{Mail, Mailbox, Word};
 use super::node::{Introduction, Status};
 use super::service::{Done, Work};
 use super::session::{self, Out, Wire};
@@ -186,7 +186,7 @@ impl Driver {
             let all = futures_util::future::join_all(stops.iter().map(CancellationToken::cancelled));
             let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
         }
-        stops.iter().for_each(CancellationToken::cancel);
+        self.sessions.clear();
         self.stop.cancel();
         drop(reply);
     }
@@ -213,16 +213,9 @@ impl Driver {
 
     fn take(&mut self, now: Time, mail: Mail) {
         match mail {
-            Mail::Chunk { peer, conn, mut chunk } => self.chunk(now, peer, conn, &mut chunk),
-            Mail::Garbage { peer, conn } => self.input(now, Input::Malformed { peer, conn }),
-            Mail::Drained { peer, conn, bytes } => self.input(now, Input::Drained { peer, conn, bytes }),
-            Mail::Lost { peer, conn } => {
-                self.sessions.remove(&conn);
-                self.input(now, Input::Lost { peer, conn });
-            }
+            Mail::Wire { peer, conn, word } => self.word(now, peer, conn, word),
             Mail::Connected { connection, dialer } => self.connected(now, connection, dialer),
             Mail::DialFailed { peer } => self.input(now, Input::DialFailed { peer }),
-            Mail::Stream { peer, conn, named } => self.stream(peer, conn, named),
             Mail::Expect { peer, number, reply } => {
                 self.expected.retain(|_, reply| !reply.is_closed());
                 if self.expected.len() < streams::MAX_EXPECTED {
@@ -278,6 +271,19 @@ impl Driver {
                 let _ = reply.send(self.engine.peers());
             }
             Mail::Shutdown { .. } => {}
+        }
+    }
+
+    fn word(&mut self, now: Time, peer: Guid, conn: ConnId, word: Word) {
+        match word {
+            Word::Chunk(mut chunk) => self.chunk(now, peer, conn, &mut chunk),
+            Word::Garbage => self.input(now, Input::Malformed { peer, conn }),
+            Word::Drained(bytes) => self.input(now, Input::Drained { peer, conn, bytes }),
+            Word::Stream(named) => self.stream(peer, conn, named),
+            Word::Lost => {
+                self.sessions.remove(&conn);
+                self.input(now, Input::Lost { peer, conn });
+            }
         }
     }
 

@@ -25,27 +25,26 @@ pub(super) type Mailbox = mpsc::Sender<Mail>;
 /// How much mail waits for the driver; a full box slows readers and handles down.
 pub(super) const MAILBOX: usize = 1024;
 
+/// What the tasks of a wire tell.
+pub(super) enum Word {
+    /// Whole frames came, one after the other.
+    Chunk(BytesMut),
+    /// Bytes came that are no frames.
+    Garbage,
+    /// So many queued bytes were written.
+    Drained(u32),
+    /// The peer opened a bulk stream.
+    Stream(Named),
+    /// The wire ended.
+    Lost,
+}
+
 /// What the driver is sent.
 pub(super) enum Mail {
-    /// Whole frames, one after the other.
-    Chunk {
+    Wire {
         peer: Guid,
         conn: ConnId,
-        chunk: BytesMut,
-    },
-    /// Bytes that are no frames.
-    Garbage {
-        peer: Guid,
-        conn: ConnId,
-    },
-    Drained {
-        peer: Guid,
-        conn: ConnId,
-        bytes: u32,
-    },
-    Lost {
-        peer: Guid,
-        conn: ConnId,
+        word: Word,
     },
     Connected {
         connection: Arc<dyn Connection>,
@@ -53,11 +52,6 @@ pub(super) enum Mail {
     },
     DialFailed {
         peer: Guid,
-    },
-    Stream {
-        peer: Guid,
-        conn: ConnId,
-        named: Named,
     },
     /// A peer was asked to open this stream.
     Expect {

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::mail::{Mail, Mailbox};
+use super::mail::{Mail, Mailbox, Word};
 use super::streams;
 use super::transport::{Connection, RecvStream, SendStream};
 use crate::Guid;
@@ -163,6 +163,14 @@ pub(super) struct Wire {
 }
 
 impl Wire {
+    /// Tells the driver what `word` makes, once there is room for it; `false` if the node ended. The place comes first:
+    /// a task has room for all it may ever hold while it waits.
+    pub(super) async fn tell(&self, word: impl FnOnce() -> Word) -> bool {
+        let Ok(place) = self.mailbox.reserve().await else { return false };
+        place.send(Mail::Wire { peer: self.peer, conn: self.conn, word: word() });
+        true
+    }
+
     /// Nothing more is written. The wire ends once the peer's end does: closed with bytes of the peer unread, TCP
     /// resets it and QUIC sends no more, and the goodbye on the way would be lost.
     async fn part(&self) {
@@ -181,17 +189,13 @@ pub(super) fn start(wire: Wire, recv: RecvStream, send: SendStream, out: Arc<Out
 async fn listen(wire: Wire, recv: RecvStream) {
     let why = tokio::select! {
         biased;
-        () = wire.stop.cancelled() => "closed".to_owned(),
         why = read(&wire, recv) => why,
         never = streams::accept(&wire) => match never {},
     };
-    let Wire { peer, conn, mailbox, stop, connection } = wire;
-    tracing::debug!(peer = %peer.short(), %why, "wire ended");
-    stop.cancel();
-    connection.close(&why);
-    if let Ok(place) = mailbox.reserve().await {
-        place.send(Mail::Lost { peer, conn });
-    }
+    tracing::debug!(peer = %wire.peer.short(), %why, "wire ended");
+    wire.stop.cancel();
+    wire.connection.close(&why);
+    wire.tell(|| Word::Lost).await;
 }
 
 /// Sends what the driver leaves until the wire ends.
@@ -215,13 +219,18 @@ fn whole(buffer: &[u8]) -> Result<usize, wire::WireError> {
     Ok(at)
 }
 
-/// Reads until the peer's end closes or fails; returns why it did.
+/// Reads until the wire is stopped or the peer's end closes or fails; returns why it ended. What was read is told first.
 async fn read(wire: &Wire, mut recv: RecvStream) -> String {
-    let Wire { peer, conn, ref mailbox, .. } = *wire;
+    let mut stopped = pin!(wire.stop.cancelled());
     let mut buffer = BytesMut::new();
     let mut size = READ_IDLE;
     loop {
-        match receive(&mut recv, &mut buffer, size).await {
+        let got = tokio::select! {
+            biased;
+            () = &mut stopped => return "closed".into(),
+            got = receive(&mut recv, &mut buffer, size) => got,
+        };
+        match got {
             Ok(0) => return "the peer closed".into(),
             Err(error) => return error.to_string(),
             Ok(got) => size = if got >= size { READ_BUSY.min(READ_GROWTH * size) } else { READ_IDLE },
@@ -230,12 +239,10 @@ async fn read(wire: &Wire, mut recv: RecvStream) -> String {
         if len == Ok(0) {
             continue;
         }
-        // The place first: a task has room for all it may ever hold while it waits.
-        let Ok(place) = mailbox.reserve().await else { return "the node ended".into() };
-        place.send(match len {
-            Ok(len) => Mail::Chunk { peer, conn, chunk: wire::split(&mut buffer, len) },
-            Err(_) => Mail::Garbage { peer, conn },
-        });
+        let word = || len.map_or(Word::Garbage, |len| Word::Chunk(wire::split(&mut buffer, len)));
+        if !wire.tell(word).await {
+            return "the node ended".into();
+        }
     }
 }
 
@@ -279,10 +286,8 @@ async fn write(wire: &Wire, mut send: SendStream, out: &Out) {
             waiting.drained += charge;
             (waiting.drained >= TELL_DRAINED).then(|| mem::take(&mut waiting.drained))
         };
-        if let Some(bytes) = tell
-            && let Ok(place) = wire.mailbox.reserve().await
-        {
-            place.send(Mail::Drained { peer: wire.peer, conn: wire.conn, bytes });
+        if let Some(bytes) = tell {
+            wire.tell(|| Word::Drained(bytes)).await;
         }
         if let Some(why) = closing.filter(|_| !more) {
             return Box::pin(end(wire, send, why)).await;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::mail::Mail;
+use super::mail::Word;
 use super::session::Wire;
 use super::transport::{Connection, Stream, TransportError};
 use crate::Guid;
@@ -122,10 +122,8 @@ pub(super) async fn accept(wire: &Wire) -> Infallible {
         tokio::select! {
             biased;
             Some(named) = named, if reading > 0 => {
-                if let Ok(Some(named)) = named
-                    && let Ok(place) = wire.mailbox.reserve().await
-                {
-                    place.send(Mail::Stream { peer: wire.peer, conn: wire.conn, named });
+                if let Ok(Some(named)) = named {
+                    wire.tell(|| Word::Stream(named)).await;
                 }
             }
             stream = wire.connection.accept(), if reading < UNNAMED => match stream {

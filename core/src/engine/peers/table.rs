@@ -124,8 +124,8 @@ pub(in crate::engine) struct Peers<T: Topology> {
     recent: Cell<Option<(Guid, PeerIx)>>,
     /// How many have an open wire.
     open: usize,
-    /// Those, in the order of a moment no later than their last use. Empty until somebody asks who is [idle](Self::idlest)
-    /// longest: most nodes never have more sessions than they may.
+    /// Those, in the order of a moment no later than their last use. Empty until somebody asks for the
+    /// [least recently used](Self::least_recently_used): most nodes never have more sessions than they may.
     by_use: Vec<(Time, PeerIx)>,
 }
 
@@ -257,11 +257,16 @@ impl<T: Topology> Peers<T> {
         self.by_use.insert(place, (used, at));
     }
 
-    /// Whose session was idle longest of those that nobody requires; one that is `busy` only if there is no other.
+    /// The peer whose session was used least recently of those that nobody requires; one that is `busy` only if there
+    /// is no other.
     ///
     /// Messages leave the order as it is, for there are many. Whoever turns out to have been of use since goes back to its
     /// place now, so that only the first few are looked at.
-    pub(in crate::engine) fn idlest(&mut self, now: Time, busy: impl Fn(&Peer<T>) -> bool) -> Option<(Guid, Wire)> {
+    pub(in crate::engine) fn least_recently_used(
+        &mut self,
+        now: Time,
+        busy: impl Fn(&Peer<T>) -> bool,
+    ) -> Option<(Guid, Wire)> {
         if self.by_use.is_empty() {
             let open = |entry: &Entry<T>| entry.awake().is_some_and(|peer| matches!(peer.link, Link::Open(_)));
             let all = (0..).zip(&self.table).filter(|(_, entry)| open(entry));
@@ -354,7 +359,7 @@ mod tests {
         /// Sessions open, are of use, required, let go and closed, as time goes by: who is found is who a walk through all
         /// of them finds.
         #[test]
-        fn the_idlest_is_found_without_a_look_at_all(steps in prop::collection::vec((0..5, 0..6u8, 0..2u64), 1..100)) {
+        fn the_least_recently_used_is_found_without_a_look_at_all(steps in prop::collection::vec((0..5, 0..6u8, 0..2u64), 1..100)) {
             let mut peers = Peers::<Boxed>::new(1);
             let mut now = Time::ZERO;
             let busy = |peer: &Peer<Boxed>| peer.guid.0[0].is_multiple_of(3);
@@ -383,7 +388,7 @@ mod tests {
                 let evictable = |peer: &&Peer<Boxed>| matches!(peer.link, Link::Open(w) if w.agreed) && !peer.required();
                 let least = |peer: &&Peer<Boxed>| (busy(peer), peer.used);
                 let naive = peers.iter().filter(evictable).min_by_key(least).map(|peer| peer.guid);
-                prop_assert_eq!(peers.idlest(now, busy).map(|(guid, _)| guid), naive);
+                prop_assert_eq!(peers.least_recently_used(now, busy).map(|(guid, _)| guid), naive);
             }
         }
     }

@@ -97,7 +97,9 @@ impl<T: Topology> Turn<'_, T> {
     pub(super) fn make_room(&mut self) {
         while self.node.peers.open() > self.node.settings.connections {
             let (peers, overlays) = (&mut self.node.peers, &*self.overlays);
-            let Some((guid, wire)) = peers.idlest(self.now, |peer| is_busy(overlays, peer)) else { return };
+            let Some((guid, wire)) = peers.least_recently_used(self.now, |peer| is_busy(overlays, peer)) else {
+                return;
+            };
             self.hang_up(guid, wire.conn, Goodbye::Budget);
             // What waited for an overlay to be agreed on takes another way, unless a second wire took over.
             if !self.is_open(&guid) {

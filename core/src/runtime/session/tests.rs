@@ -49,13 +49,19 @@ impl Connection for Bare {
 
 /// A wire on its way, the peer's end of it, and what the driver hears of it.
 fn wire(out: &Arc<Out>) -> (DuplexStream, mpsc::Receiver<Mail>) {
-    let (mailbox, mail) = mpsc::channel(64);
+    let (there, mail, _) = wire_with_room(out, 64);
+    (there, mail)
+}
+
+/// The same, with room for so much mail; and what stops the wire.
+fn wire_with_room(out: &Arc<Out>, room: usize) -> (DuplexStream, mpsc::Receiver<Mail>, CancellationToken) {
+    let (mailbox, mail) = mpsc::channel(room);
     let (here, there) = tokio::io::duplex(1024);
     let (recv, send) = tokio::io::split(here);
     let (peer, stop) = (Guid([7; 32]), CancellationToken::new());
-    let wire = Wire { peer, conn: ConnId(1), connection: Arc::new(Bare), mailbox, stop };
+    let wire = Wire { peer, conn: ConnId(1), connection: Arc::new(Bare), mailbox, stop: stop.clone() };
     start(wire, Box::new(recv), Box::new(send), out.clone());
-    (there, mail)
+    (there, mail, stop)
 }
 
 fn say(why: Goodbye) -> Frame<Boxed> {
@@ -68,6 +74,24 @@ fn push(out: &Out, why: Goodbye) {
 }
 
 #[tokio::test]
+async fn what_was_read_before_a_wire_is_stopped_is_heard_although_the_driver_is_behind() {
+    let (mut there, mut mail, stop) = wire_with_room(&Arc::default(), 1);
+    let goodbye = wire::encode(&say(Goodbye::Duplicate));
+    for _ in 0..2 {
+        there.write_all(&goodbye).await.unwrap();
+        // One is in the box, the other is read and waits for room.
+        tokio::task::yield_now().await;
+    }
+    stop.cancel();
+    tokio::task::yield_now().await;
+    for _ in 0..2 {
+        let Some(Mail::Wire { word: Word::Chunk(chunk), .. }) = mail.recv().await else { panic!("one is lost") };
+        assert_eq!(chunk, goodbye);
+    }
+    assert!(matches!(mail.recv().await, Some(Mail::Wire { word: Word::Lost, .. })));
+}
+
+#[tokio::test]
 async fn what_the_peer_said_before_it_closed_is_heard_although_it_takes_nothing_any_longer() {
     let out = Arc::new(Out::default());
     let (mut there, mut mail) = wire(&out);
@@ -76,9 +100,9 @@ async fn what_the_peer_said_before_it_closed_is_heard_although_it_takes_nothing_
     drop(there);
     // The writer runs first, and finds the wire broken.
     push(&out, Goodbye::Idle);
-    let Some(Mail::Chunk { chunk, .. }) = mail.recv().await else { panic!("the goodbye is lost") };
+    let Some(Mail::Wire { word: Word::Chunk(chunk), .. }) = mail.recv().await else { panic!("the goodbye is lost") };
     assert_eq!(chunk, goodbye);
-    assert!(matches!(mail.recv().await, Some(Mail::Lost { .. })));
+    assert!(matches!(mail.recv().await, Some(Mail::Wire { word: Word::Lost, .. })));
 }
 
 #[tokio::test]
@@ -125,6 +149,6 @@ async fn a_wire_that_is_closed_ends_when_the_peers_end_does() {
     let late = wire::encode(&say(Goodbye::Idle));
     there.write_all(&late).await.unwrap();
     drop(there);
-    assert!(matches!(mail.recv().await, Some(Mail::Chunk { chunk, .. }) if chunk == late));
-    assert!(matches!(mail.recv().await, Some(Mail::Lost { .. })));
+    assert!(matches!(mail.recv().await, Some(Mail::Wire { word: Word::Chunk(chunk), .. }) if chunk == late));
+    assert!(matches!(mail.recv().await, Some(Mail::Wire { word: Word::Lost, .. })));
 }
