@@ -3,7 +3,6 @@
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -72,27 +71,76 @@ impl fmt::Display for TransportAddress {
     }
 }
 
+/// Bytes on their way in or out, in one piece: those of the wire are only borrowed, and a socket's few need no list.
+enum Raw<'a> {
+    Borrowed(&'a [u8]),
+    Owned(SmallVec<[u8; SOCKET]>),
+}
+
+/// The most bytes that an IP address and a port take.
+const SOCKET: usize = 18;
+
+impl core::ops::Deref for Raw<'_> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(self)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Raw<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Raw<'de>, E> {
+                Ok(Raw::Borrowed(bytes))
+            }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Raw<'de>, E> {
+                Ok(Raw::Owned(bytes.into()))
+            }
+        }
+        from.deserialize_bytes(Bytes)
+    }
+}
+
 /// One (kind, bytes) pair on the wire: addresses and contact extensions alike.
 #[derive(Serialize, Deserialize)]
 struct Tagged<'a> {
     kind: u64,
     #[serde(borrow)]
-    bytes: Cow<'a, [u8]>,
+    bytes: Raw<'a>,
 }
 
 impl<'a> From<&'a TransportAddress> for Tagged<'a> {
     fn from(address: &'a TransportAddress) -> Self {
-        let socket = |at: &SocketAddr| match at.ip() {
-            IpAddr::V4(ip) => [&ip.octets()[..], &at.port().to_be_bytes()].concat(),
-            IpAddr::V6(ip) => [&ip.octets()[..], &at.port().to_be_bytes()].concat(),
+        let socket = |at: &SocketAddr| {
+            let mut bytes: SmallVec<[u8; SOCKET]> = match at.ip() {
+                IpAddr::V4(ip) => ip.octets()[..].into(),
+                IpAddr::V6(ip) => ip.octets()[..].into(),
+            };
+            bytes.extend_from_slice(&at.port().to_be_bytes());
+            Raw::Owned(bytes)
         };
-        match address {
-            TransportAddress::Quic(at) => Self { kind: 1, bytes: Cow::Owned(socket(at)) },
-            TransportAddress::Tcp(at) => Self { kind: 2, bytes: Cow::Owned(socket(at)) },
-            TransportAddress::Unix(path) => Self { kind: 3, bytes: Cow::Borrowed(path.as_bytes()) },
-            TransportAddress::Memory(name) => Self { kind: 4, bytes: Cow::Borrowed(name.as_bytes()) },
-            TransportAddress::Unknown { kind, bytes } => Self { kind: *kind, bytes: Cow::Borrowed(bytes) },
-        }
+        let (kind, bytes) = match address {
+            TransportAddress::Quic(at) => (1, socket(at)),
+            TransportAddress::Tcp(at) => (2, socket(at)),
+            TransportAddress::Unix(path) => (3, Raw::Borrowed(path.as_bytes())),
+            TransportAddress::Memory(name) => (4, Raw::Borrowed(name.as_bytes())),
+            TransportAddress::Unknown { kind, bytes } => (*kind, Raw::Borrowed(bytes)),
+        };
+        Self { kind, bytes }
     }
 }
 
@@ -166,22 +214,34 @@ pub enum ContactError {
 
 impl Contact {
     /// Signs a contact for `signer` that is valid until `expires` (whole seconds count). A later one needs a
-    /// higher `sequence`. Addresses past [`MAX_ADDRESSES`] are left out.
+    /// higher `sequence`. Addresses past [`MAX_ADDRESSES`], and those for which [`MAX_CONTACT_BYTES`] leave no room,
+    /// are left out.
     #[must_use]
     pub fn sign(signer: &dyn Signer, addresses: &[TransportAddress], sequence: u64, expires: Time) -> Self {
-        let body = Body {
+        let mut body = Body {
             key: signer.public_key(),
             sequence,
             expires: expires.as_secs(),
             addresses: addresses.iter().take(MAX_ADDRESSES).map(Tagged::from).collect(),
             extensions: Vec::new(),
         };
-        let mut parts = Parts::new();
-        parts.resize(SIGNED_AT, 0);
-        let mut parts = postcard::to_extend(&body, parts).unwrap_or_default();
-        let signature = signer.sign(Domain::Contact, &parts[SIGNED_AT..]);
-        parts[..SIGNATURE_AT].copy_from_slice(&signer.guid().0);
-        parts[SIGNATURE_AT..SIGNED_AT].copy_from_slice(&signature.0);
+        let mut room = [0; MAX_CONTACT_BYTES];
+        let len = loop {
+            match postcard::to_slice(&body, &mut room) {
+                Ok(signed) => break signed.len(),
+                Err(_) if body.addresses.pop().is_none() => break 0,
+                Err(_) => {}
+            }
+        };
+        let signed = &room[..len];
+        Self::of(&signer.guid(), &signer.sign(Domain::Contact, signed), signed)
+    }
+
+    fn of(guid: &Guid, signature: &Signature, signed: &[u8]) -> Self {
+        let mut parts = Parts::with_capacity(SIGNED_AT + signed.len());
+        parts.extend_from_slice(&guid.0);
+        parts.extend_from_slice(&signature.0);
+        parts.extend_from_slice(signed);
         Self(parts.as_slice().into())
     }
 
@@ -196,11 +256,7 @@ impl Contact {
         if body.addresses.len() > MAX_ADDRESSES || body.extensions.len() > MAX_ADDRESSES {
             return Err(ContactError::TooLarge);
         }
-        let mut parts = Parts::with_capacity(SIGNED_AT + signed.len());
-        parts.extend_from_slice(&Guid::of(&body.key).0);
-        parts.extend_from_slice(&signature.0);
-        parts.extend_from_slice(signed);
-        Ok(Self(parts.as_slice().into()))
+        Ok(Self::of(&Guid::of(&body.key), signature, signed))
     }
 
     /// Checks the signature and that it has not expired at `now`.
@@ -290,44 +346,16 @@ impl fmt::Debug for Contact {
     }
 }
 
-/// The signed part on its way in or out: bytes, of which no list of their own is made.
-struct Signed<'a>(Cow<'a, [u8]>);
-
-impl Serialize for Signed<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Signed<'de> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Raw;
-        impl<'de> Visitor<'de> for Raw {
-            type Value = Signed<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the signed part of a contact")
-            }
-            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Signed<'de>, E> {
-                Ok(Signed(Cow::Borrowed(bytes)))
-            }
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Signed<'de>, E> {
-                Ok(Signed(Cow::Owned(bytes.to_vec())))
-            }
-        }
-        from.deserialize_bytes(Raw)
-    }
-}
-
 impl Serialize for Contact {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        (Signed(Cow::Borrowed(self.signed())), self.signature()).serialize(to)
+        (Raw::Borrowed(self.signed()), self.signature()).serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for Contact {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (signed, signature) = <(Signed<'de>, Signature)>::deserialize(from)?;
-        Self::decode(&signed.0, &signature).map_err(Error::custom)
+        let (signed, signature) = <(Raw<'de>, Signature)>::deserialize(from)?;
+        Self::decode(&signed, &signature).map_err(Error::custom)
     }
 }
 
@@ -378,6 +406,15 @@ mod tests {
         let bytes = postcard::to_stdvec(&contact).unwrap();
         assert_eq!(bytes.len(), contact.wire_len());
         assert_eq!(contact.0.len(), contact.wire_len() - 2 + size_of::<Guid>(), "no more than the wire and the Guid");
+    }
+
+    #[test]
+    fn addresses_that_do_not_fit_are_left_out() {
+        let identity = Identity::from_seed(&[1; 32]);
+        let addresses: Vec<_> = (0..5).map(|n| TransportAddress::Unix(format!("/{n}{}", "x".repeat(300)))).collect();
+        let contact = Contact::sign(&identity, &addresses, 1, Time::MAX);
+        assert_eq!(contact.addresses(), addresses[..3], "a kibibyte holds three of 303 bytes");
+        assert_eq!(contact.to_string().parse(), Ok(contact));
     }
 
     #[test]

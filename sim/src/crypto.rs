@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use polymorph_core::{Domain, Ed25519, Guid, Identity, PublicKey, Signature, Signer, Verifier};
 
-use crate::mix::{bytes32, mix};
+use crate::mix::{bytes32, chain, mix};
 
 /// How the peers of a world sign.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -66,7 +66,7 @@ fn tag(seed: u64, key: &PublicKey, domain: Domain, bytes: &[u8]) -> Signature {
         u64::from_le_bytes(word)
     });
     // The length, too: the last word may be filled up with zeros.
-    let state = words.fold(mix(mix(seed, SIGNATURES), purpose), mix);
+    let state = words.fold(mix(mix(seed, SIGNATURES), purpose), chain);
     let state = mix(state, bytes.len() as u64);
     let mut out = [0; 64];
     out[..32].copy_from_slice(&bytes32(state, 0));

@@ -10,6 +10,13 @@ pub(crate) fn mix(a: u64, b: u64) -> u64 {
     finish(finish(a.wrapping_add(GOLDEN)) ^ b.wrapping_mul(GOLDEN))
 }
 
+/// One word more of many. Cheaper than [`mix`] and no less sure to notice a change: another word makes another state,
+/// and different states stay different. Mix what comes out.
+#[must_use]
+pub(crate) fn chain(state: u64, word: u64) -> u64 {
+    (state.rotate_left(29) ^ word).wrapping_mul(GOLDEN)
+}
+
 fn finish(mut word: u64) -> u64 {
     word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

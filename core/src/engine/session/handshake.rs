@@ -306,12 +306,11 @@ fn prove<T: Topology>(
     dialer: Dialer,
     nonce: u64,
 ) -> Proof {
-    let mut hasher = blake3::Hasher::new_keyed(state.name.proof_key());
-    hasher.update(exporter).update(&sender.0).update(&receiver.0);
-    hasher.update(&[u8::from(dialer == Dialer::Me)]).update(&nonce.to_le_bytes());
-    hasher.update(&state.name.id().0).update(&[state.epoch]);
+    let (dials, nonce, overlay) = ([u8::from(dialer == Dialer::Me)], nonce.to_le_bytes(), state.name.id().0);
+    let parts: [&[u8]; 7] = [exporter, &sender.0, &receiver.0, &dials, &nonce, &overlay, &[state.epoch]];
+    let said = parts.concat();
     let mut proof = Proof::default();
-    proof.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    proof.copy_from_slice(&blake3::keyed_hash(state.name.proof_key(), &said).as_bytes()[..16]);
     proof
 }
 
