@@ -6,11 +6,12 @@ use core::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::de::{Error, Visitor};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 use crate::identity::{Domain, PublicKey, Signature, Signer, Verifier};
+use crate::raw::Raw;
 use crate::{Guid, Time};
 
 /// How many transport addresses a contact may carry.
@@ -71,50 +72,6 @@ impl fmt::Display for TransportAddress {
     }
 }
 
-/// Bytes on their way in or out, in one piece: those of the wire are only borrowed, and a socket's few need no list.
-enum Raw<'a> {
-    Borrowed(&'a [u8]),
-    Owned(SmallVec<[u8; SOCKET]>),
-}
-
-/// The most bytes that an IP address and a port take.
-const SOCKET: usize = 18;
-
-impl core::ops::Deref for Raw<'_> {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl Serialize for Raw<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(self)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl<'de> Visitor<'de> for Bytes {
-            type Value = Raw<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-            fn visit_borrowed_bytes<E: Error>(self, bytes: &'de [u8]) -> Result<Raw<'de>, E> {
-                Ok(Raw::Borrowed(bytes))
-            }
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Raw<'de>, E> {
-                Ok(Raw::Owned(bytes.into()))
-            }
-        }
-        from.deserialize_bytes(Bytes)
-    }
-}
-
 /// One (kind, bytes) pair on the wire: addresses and contact extensions alike.
 #[derive(Serialize, Deserialize)]
 struct Tagged<'a> {
@@ -126,7 +83,7 @@ struct Tagged<'a> {
 impl<'a> From<&'a TransportAddress> for Tagged<'a> {
     fn from(address: &'a TransportAddress) -> Self {
         let socket = |at: &SocketAddr| {
-            let mut bytes: SmallVec<[u8; SOCKET]> = match at.ip() {
+            let mut bytes: SmallVec<_> = match at.ip() {
                 IpAddr::V4(ip) => ip.octets()[..].into(),
                 IpAddr::V6(ip) => ip.octets()[..].into(),
             };

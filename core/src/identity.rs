@@ -4,10 +4,10 @@
 use core::fmt;
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
-use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Guid;
+use crate::raw::Raw;
 
 /// An ed25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -155,24 +155,13 @@ impl fmt::Debug for Signature {
 
 impl Serialize for Signature {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(&self.0)
+        Raw::Borrowed(&self.0).serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for Signature {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Raw;
-        impl Visitor<'_> for Raw {
-            type Value = Signature;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("64 bytes")
-            }
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Signature, E> {
-                let bytes = <[u8; 64]>::try_from(bytes);
-                bytes.map(Signature).map_err(|_| E::custom("a signature has 64 bytes"))
-            }
-        }
-        from.deserialize_bytes(Raw)
+        Raw::array(from).map(Signature)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod guid;
 pub mod identity;
 pub mod key;
 pub mod overlay;
+mod raw;
 pub mod record;
 #[cfg(feature = "runtime")]
 pub mod runtime;
