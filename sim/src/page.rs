@@ -7,6 +7,7 @@ mod scale;
 
 use core::fmt::Write as _;
 
+use crate::attack::damage::Service;
 use crate::report::{Bins, Broadcast, Lookups, Report, Window};
 use chart::Mark;
 pub use layout::Layout;
@@ -48,6 +49,7 @@ pub fn html(report: &Report, caption: &Caption) -> String {
     page += "<main class=\"grid\">\n";
     charts(report, &mut page);
     windows(report, &mut page);
+    attack(report, &mut page);
     if let Some(portrait) = &report.shape.portrait {
         let note = "Its links at the end of the run, in the colors of what one peer is to the other.";
         card(&mut page, "wide", "The overlay", note, &drawing::draw(portrait, caption.layout));
@@ -77,7 +79,7 @@ fn tiles(report: &Report) -> String {
         let _ = write!(tiles, "<div class=\"tile\"><b>{figure}</b><span>{what}</span><small>{note}</small></div>");
     };
     if let Some(lookups) = &report.lookups {
-        let share = |part: usize| percent(part as f64 / lookups.count.max(1) as f64);
+        let share = |part| share(part, lookups.count);
         if let Some(hops) = lookups.hops {
             tile(number(hops.mean), "hops on average", format!("p99 {}, most {}", number(hops.p99), number(hops.max)));
         }
@@ -99,6 +101,10 @@ fn tiles(report: &Report) -> String {
         if let Some(hops) = cast.last_hop {
             tile(number(hops.mean), "links to the last one", format!("most {}", number(hops.max)));
         }
+    }
+    if let Some(records) = &report.records {
+        let confirmed = format!("{} of {} confirmed", number(records.stored as f64), number(records.count as f64));
+        tile(share(records.found, records.stored), "values found again", confirmed);
     }
     if let Some(state) = &report.state {
         tile(number(state.entries_mean), "neighbors on average", format!("most {}", number(state.entries_max)));
@@ -179,32 +185,76 @@ fn card(page: &mut String, class: &str, title: &str, note: &str, inside: &str) {
     let _ = writeln!(page, "<section class=\"card {class}\"><h2>{title}</h2><p>{}</p>{inside}</section>", escape(note));
 }
 
-/// Before and after repair, beside what was measured without failures.
-fn windows(report: &Report, page: &mut String) {
-    let Some(windows) = &report.windows else { return };
-    let whole = Window { lookups: report.lookups.clone(), broadcast: report.broadcast.clone() };
-    let columns = [Some(&whole), windows.before_repair.as_ref(), windows.after_repair.as_ref()];
-    let mut table =
-        String::from("<table><tr><th></th><th>all well</th><th>before repair</th><th>after repair</th></tr>");
-    let mut row = |name: &str, cell: &dyn Fn(&Window) -> Option<String>| {
-        let cells = columns.map(|window| window.and_then(cell));
+/// One row of a table: what it is called, and what stands in a column.
+type Row<'a, S> = (&'a str, &'a dyn Fn(&S) -> Option<String>);
+
+/// The same figures of several times side by side; rows of which nothing is known are left out.
+fn side_by_side<S>(columns: &[(&str, Option<&S>)], rows: &[Row<'_, S>]) -> String {
+    let heads: String = columns.iter().map(|(head, _)| format!("<th>{head}</th>")).collect();
+    let mut table = format!("<table><tr><th></th>{heads}</tr>");
+    for (name, cell) in rows {
+        let cells: Vec<Option<String>> = columns.iter().map(|(_, column)| column.and_then(cell)).collect();
         if cells.iter().any(Option::is_some) {
             let cells: String =
                 cells.into_iter().map(|cell| format!("<td>{}</td>", cell.unwrap_or("–".into()))).collect();
             let _ = write!(table, "<tr><td>{name}</td>{cells}</tr>");
         }
-    };
+    }
+    table + "</table>"
+}
+
+/// So many of so many.
+fn share(part: usize, all: usize) -> String {
+    percent(part as f64 / all.max(1) as f64)
+}
+
+/// Before and after repair, beside what was measured without failures.
+fn windows(report: &Report, page: &mut String) {
+    let Some(windows) = &report.windows else { return };
+    let whole = Window { lookups: report.lookups.clone(), broadcast: report.broadcast.clone() };
+    let columns = [
+        ("all well", Some(&whole)),
+        ("before repair", windows.before_repair.as_ref()),
+        ("after repair", windows.after_repair.as_ref()),
+    ];
     let lookups = |what: fn(&Lookups) -> Option<String>| move |window: &Window| window.lookups.as_ref().and_then(what);
     let cast = |what: fn(&Broadcast) -> Option<String>| move |window: &Window| window.broadcast.as_ref().and_then(what);
-    row("lookups answered", &lookups(|all| Some(percent(all.ok as f64 / all.count.max(1) as f64))));
-    row("by the right owner", &lookups(|all| Some(percent(all.consistent? as f64 / all.count.max(1) as f64))));
-    row("hops, mean", &lookups(|all| Some(number(all.hops?.mean))));
-    row("peers on the way that did not answer", &lookups(|all| Some(number(all.timeouts_mean?))));
-    row("receivers reached", &cast(|all| Some(percent(all.reliability))));
-    row("by the first of them", &cast(|all| Some(percent(all.reliability_first))));
-    row("copies beyond one", &cast(|all| Some(number(all.redundancy?))));
-    table += "</table>";
-    card(page, "wide", "A failure of many", "Measured again among those who survived, before and after repair", &table);
+    let rows: [Row<'_, Window>; 7] = [
+        ("lookups answered", &lookups(|all| Some(share(all.ok, all.count)))),
+        ("by the right owner", &lookups(|all| Some(share(all.consistent?, all.count)))),
+        ("hops, mean", &lookups(|all| Some(number(all.hops?.mean)))),
+        ("peers on the way that did not answer", &lookups(|all| Some(number(all.timeouts_mean?)))),
+        ("receivers reached", &cast(|all| Some(percent(all.reliability)))),
+        ("by the first of them", &cast(|all| Some(percent(all.reliability_first)))),
+        ("copies beyond one", &cast(|all| Some(number(all.redundancy?)))),
+    ];
+    let note = "Measured again among those who survived, before and after repair";
+    card(page, "wide", "A failure of many", note, &side_by_side(&columns, &rows));
+}
+
+/// What attackers did.
+fn attack(report: &Report, page: &mut String) {
+    let Some(damage) = &report.attack else { return };
+    let columns = [("without them", Some(&damage.without)), ("with them", Some(&damage.with))];
+    let lookups = |what: fn(&Service) -> Option<usize>| {
+        move |of: &Service| what(of).filter(|_| of.lookups > 0).map(|part| share(part, of.lookups))
+    };
+    let rows: [Row<'_, Service>; 6] = [
+        ("lookups answered", &lookups(|of| Some(of.ok))),
+        ("by the owner, attackers counted in", &lookups(|of| of.consistent)),
+        ("by the owner there would be without them", &lookups(|of| of.honest)),
+        ("honest receivers reached", &|of| of.reliability.map(percent)),
+        ("table entries that name attackers", &|of| Some(percent(of.tables))),
+        ("frames of a peer each second", &|of| Some(number(of.frames_per_peer_s))),
+    ];
+    let (attackers, kind) = (number(damage.attackers as f64), damage.kind.name());
+    let note = format!(
+        "{attackers} attackers ({kind}) among {} honest peers, who alone ask; {} blamed, {} of them wrongly",
+        number(damage.honest as f64),
+        number(damage.blamed as f64),
+        number(damage.wronged as f64)
+    );
+    card(page, "wide", "An attack", &note, &side_by_side(&columns, &rows));
 }
 
 #[cfg(test)]

@@ -8,8 +8,11 @@ use polymorph_topologies::ring::{chord, kademlia, pastry, symphony, tapestry};
 use ring::Ring;
 
 /// ToN 2003, table II, recomputed: the share of dead peers, hops, timeouts.
-const FAILURES: [(f64, f64, f64); 5] =
-    [(0.0, 3.83, 0.0), (0.1, 3.99, 0.45), (0.2, 4.18, 1.02), (0.3, 4.46, 1.91), (0.5, 5.23, 5.38)];
+#[expect(clippy::approx_constant, reason = "3.14 timeouts")]
+const FAILURES: [(f64, f64, f64); 6] =
+    [(0.0, 3.83, 0.0), (0.1, 3.99, 0.45), (0.2, 4.18, 1.02), (0.3, 4.46, 1.91), (0.4, 4.77, 3.14), (0.5, 5.23, 5.38)];
+/// One ring differs from another by more than the row allows: a row is the mean of as many as this.
+const RINGS: u64 = 20;
 
 #[test]
 fn pastry_corrects_a_digit_with_each_hop() {
@@ -28,7 +31,7 @@ fn pastrys_ways_are_a_third_longer_than_straight_ones() {
     for peers in [1000, 4000] {
         let walks = Ring::<pastry::Pastry>::on_a_plane(&config, peers, 2).walks(5000);
         println!("{peers} peers: stretch {:.3}", walks.stretch());
-        assert!((1.05..1.45).contains(&walks.stretch()));
+        assert!((1.15..1.45).contains(&walks.stretch()));
     }
 }
 
@@ -45,9 +48,9 @@ fn tapestry_corrects_a_digit_with_each_hop_and_has_one_root() {
 #[test]
 fn symphony_needs_few_hops_with_four_links_and_a_look_ahead() {
     let config = symphony::Config::default();
-    let walks = Ring::<symphony::Symphony>::new(&config, 1 << 13, 4).walks(5000);
-    println!("{:.3} hops", walks.hops());
-    assert!((5.0..7.0).contains(&walks.hops()));
+    let walks = Ring::<symphony::Symphony>::new(&config, 1 << 15, 4).walks(5000);
+    println!("{:.3} hops, 7.47 expected", walks.hops());
+    assert!((walks.hops() - 7.47).abs() < 0.25);
 }
 
 #[test]
@@ -66,13 +69,16 @@ fn chord_finds_every_key_while_up_to_half_of_its_peers_lie_dead() {
     // ideal tables.
     let config = chord::Config { successors: 20, shortcut: chord::Shortcut::Successors, ..chord::Config::default() };
     for (share, path, timeouts) in FAILURES {
-        let mut ring = Ring::<chord::Chord>::new(&config, 1000, 2);
-        ring.kill(share);
-        let walks = ring.walks(10_000);
-        println!("{share}: {:.2} hops ({path}), {:.2} timeouts ({timeouts})", walks.hops(), walks.timeouts());
-        // One ring, where twenty make a row of the whole table.
-        assert!((walks.hops() - path).abs() < 0.3);
-        assert!((walks.timeouts() - timeouts).abs() < 0.05 + 0.15 * timeouts);
+        let (mut hops, mut late) = (0.0, 0.0);
+        for seed in 0..RINGS {
+            let mut ring = Ring::<chord::Chord>::new(&config, 1000, seed);
+            ring.kill(share);
+            let walks = ring.walks(1000);
+            (hops, late) = (hops + walks.hops() / RINGS as f64, late + walks.timeouts() / RINGS as f64);
+        }
+        println!("{share}: {hops:.2} hops ({path}), {late:.2} timeouts ({timeouts})");
+        assert!((hops - path).abs() < 0.15);
+        assert!((late - timeouts).abs() <= 0.15 * timeouts);
     }
 }
 
@@ -89,7 +95,7 @@ fn plain_chord_finds_every_key_too_while_half_lie_dead() {
 #[test]
 fn virtual_nodes_even_out_the_load() {
     // SIGCOMM 2001, figure 9, as recomputed at 10^4 peers and a hundred keys each.
-    for (virtual_nodes, p99) in [(1, 4.63), (2, 3.35), (5, 2.38), (10, 1.90)] {
+    for (virtual_nodes, p99) in [(1, 4.63), (2, 3.35), (5, 2.38), (10, 1.90), (20, 1.67)] {
         let config = chord::Config { virtual_nodes, ..chord::Config::default() };
         let mut ring = Ring::<chord::Chord>::new(&config, 4000, 7);
         let loads = ring.loads(400_000);
@@ -102,6 +108,7 @@ fn virtual_nodes_even_out_the_load() {
 #[test]
 fn few_are_asked_until_one_below_the_bound_is_found() {
     let config = chord::Config { successors: 64, ..chord::Config::default() };
+    // Rings differ: of ten thousand peers with a hundred values each, six asked 5.2 to 6.6 at a bound a tenth above.
     for (epsilon, expected) in [(0.25, 2.66), (0.5, 1.73), (1.0, 1.24)] {
         let asked = Ring::<chord::Chord>::new(&config, 2000, 8).bounded(200_000, epsilon);
         println!("{epsilon} above the mean: {asked:.2} asked ({expected})");
@@ -111,10 +118,15 @@ fn few_are_asked_until_one_below_the_bound_is_found() {
 
 #[test]
 fn pastry_goes_from_node_to_node_as_in_its_paper() {
+    // Pastry 2001, figure 5: the shares of lookups that take one hop to five.
+    const SHARES: [f64; 5] = [0.0006, 0.0156, 0.1643, 0.6449, 0.1745];
     let config = pastry::Config::default();
-    let walks = Ring::<pastry::Pastry>::new(&config, 10_000, 9).walks_to_nodes(10_000);
+    let walks = Ring::<pastry::Pastry>::new(&config, 100_000, 9).walks_to_nodes(20_000);
     println!("{:.3} hops, {:.4?}", walks.hops(), walks.shares());
-    assert!((walks.hops() - 3.23).abs() < 0.1);
+    assert!((walks.hops() - 3.97).abs() < 0.05);
+    for (paper, here) in SHARES.iter().zip(&walks.shares()[1..]) {
+        assert!((paper - here).abs() < 0.01, "{paper} in the paper, {here} here");
+    }
 }
 
 #[test]

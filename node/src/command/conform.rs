@@ -9,6 +9,7 @@ use polymorph::topologies::catalog::typed::{self, Visitor};
 use serde_json::json;
 
 use super::Ended;
+use super::sim::seed_or;
 use crate::cli::Common;
 use crate::interrupt::Interrupt;
 use crate::output::Form;
@@ -22,9 +23,9 @@ pub(crate) struct Arguments {
     /// With how many seeds each law is tried
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seeds: u64,
-    /// The first of them
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
-    seed: u64,
+    /// The first of them [default: POLYMORPH_SEED, or 1]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
     /// Only this law
     #[arg(long, value_name = "LAW")]
     law: Option<Law>,
@@ -46,16 +47,19 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
         Ok((key.to_owned(), value.to_owned()))
     };
     let settings = arguments.set.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?;
-    if arguments.seed.checked_add(arguments.seeds).is_none() {
-        bail!("there are no {} seeds after {}", arguments.seeds, arguments.seed);
-    }
+    let first = seed_or(arguments.seed, 1)?;
+    let Some(end) = first.checked_add(arguments.seeds) else {
+        bail!("there are no {} seeds after {first}", arguments.seeds);
+    };
     let form = common.form();
-    let tried = move || typed::visit(&arguments.topology, &settings, Trial { arguments: &arguments, form });
+    let tried =
+        move || typed::visit(&arguments.topology, &settings, Trial { arguments: &arguments, seeds: first..end, form });
     interrupt.or(tried).await.map_or(Ok(Ended::Interrupted), |ended| ended.map_err(Into::into))
 }
 
 struct Trial<'a> {
     arguments: &'a Arguments,
+    seeds: core::ops::Range<u64>,
     form: Form,
 }
 
@@ -63,7 +67,7 @@ impl Visitor for Trial<'_> {
     type Output = Ended;
 
     fn visit<T: Model>(self, config: T::Config, overlay: Overlay) -> Ended {
-        let Self { arguments, form } = self;
+        let Self { arguments, seeds, form } = self;
         let subject = Subject::<T>::new(config).with(overlay).among(arguments.peers);
         if let Some(replay) = &arguments.replay {
             return play_again(&subject, replay, form);
@@ -71,7 +75,7 @@ impl Visitor for Trial<'_> {
         form.tell(format_args!("{:<14} {:<12} {:>5}  ", "law", "verdict", "seeds"));
         let mut kept = true;
         for law in Law::ALL.into_iter().filter(|law| arguments.law.is_none_or(|only| only == *law)) {
-            let finding = subject.find(law, arguments.seed..arguments.seed + arguments.seeds);
+            let finding = subject.find(law, seeds.clone());
             kept &= !matches!(finding.verdict, Verdict::Violated(_));
             say(&arguments.topology, &finding, form);
         }

@@ -29,9 +29,9 @@ pub(crate) struct Arguments {
     /// What for
     #[arg(long, value_enum)]
     purpose: Purpose,
-    /// Everything random follows from it
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Everything random follows from it [default: POLYMORPH_SEED, or 1]
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 /// What an overlay is for.
@@ -66,7 +66,7 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
 }
 
 fn advise(arguments: &Arguments, form: Form) -> anyhow::Result<Ended> {
-    let peers = arguments.peers.min(MOST_PEERS);
+    let (peers, seed) = (arguments.peers.min(MOST_PEERS), sim::seed_or(arguments.seed, 1)?);
     let mut rows = Vec::new();
     let mut unfit = Vec::new();
     for entry in Catalog::standard().entries() {
@@ -75,13 +75,13 @@ fn advise(arguments: &Arguments, form: Form) -> anyhow::Result<Ended> {
             unfit.push((entry.name, why));
             continue;
         }
-        let words = words(entry.name, peers, arguments);
+        let words = words(entry.name, peers, seed, arguments);
         let parsed = Words::try_parse_from(&words).map_err(|error| {
             // The one thing a user wrote is the churn.
             let text = error.to_string();
             anyhow::anyhow!("{}", text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
         })?;
-        let report = sim::simulate(entry.name, &[], &parsed.sim, arguments.seed)
+        let report = sim::simulate(entry.name, &[], &parsed.sim, seed)
             .with_context(|| format!("{} could not be measured", entry.name))?;
         rows.push(Row { name: entry.name, command: format!("polymorph {}", words.join(" ")), report });
     }
@@ -131,13 +131,13 @@ fn why_not(name: &str, powers: Powers, arguments: &Arguments) -> Option<String> 
 }
 
 /// The command that measures one.
-fn words(name: &str, peers: usize, arguments: &Arguments) -> Vec<String> {
+fn words(name: &str, peers: usize, seed: u64, arguments: &Arguments) -> Vec<String> {
     let workload = match arguments.purpose {
         Purpose::Find | Purpose::Bulk => "--lookups 2000",
         Purpose::Announce => "--broadcasts 50 --sources random",
         Purpose::Stream => "--broadcasts 100 --sources one",
     };
-    let Arguments { seed, churn, .. } = arguments;
+    let Arguments { churn, .. } = arguments;
     let text = format!("sim {name} --peers {peers} --seed {seed} --ideal --latency coords --time {TIME} {workload}");
     let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
     if churn != "none" {

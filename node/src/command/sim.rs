@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// Everything random follows from it [default: POLYMORPH_SEED, or 0]
     #[arg(long)]
     seed: Option<u64>,
-    /// How long the world runs before anything is measured
+    /// How long the world runs before anything is asked of it; events, traffic and load count from its beginning
     #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
     time: f64,
     /// A setting of the topology or of its lookups
@@ -84,7 +84,7 @@ pub(crate) struct Arguments {
     sources: From,
     /// A share of peers that attack after the calm: the same is measured without and with them. One of drop, misroute,
     /// poison, free-ride, flood, sybil, eclipse-key and eclipse-node
-    #[arg(long, value_name = "KIND:SHARE")]
+    #[arg(long, value_name = "KIND:SHARE", conflicts_with = "churn")]
     attack: Option<Attack>,
     /// Begin with ideal tables instead of joining one by one
     #[arg(long)]
@@ -104,6 +104,17 @@ pub(crate) struct Arguments {
     /// Draw what was measured into one HTML file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+}
+
+/// The seed that was given, or that of the environment, or this.
+pub(super) fn seed_or(given: Option<u64>, otherwise: u64) -> anyhow::Result<u64> {
+    match (given, std::env::var("POLYMORPH_SEED")) {
+        (Some(seed), _) => Ok(seed),
+        (None, Ok(text)) => {
+            text.trim().parse().with_context(|| format!("POLYMORPH_SEED={text:?} is no seed; use a number or unset it"))
+        }
+        (None, Err(_)) => Ok(otherwise),
+    }
 }
 
 /// Who sends broadcasts.
@@ -191,7 +202,7 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
         Ok((key.to_owned(), value.to_owned()))
     };
     let settings = arguments.set.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?;
-    let seed = arguments.seed.map_or_else(run::seed, Ok)?;
+    let seed = seed_or(arguments.seed, 0)?;
     // Whether it can be written is better known before a long run than after it.
     let page = arguments.report.as_deref().map(page::Page::create).transpose()?;
     let Some(reckoned) = interrupt.or(move || reckon(&name, &settings, &arguments, seed)).await else {

@@ -85,8 +85,9 @@ pub fn measure<M: Model>(
     plan: Plan,
 ) -> Damage {
     let before = Census::clone(&world.census(&terms.name));
+    let (_, key) = attack.aim(world, terms);
     // Who will attack is not known yet: all are asked.
-    let calm = Survey { terms, config, honest: &before, assault: None };
+    let calm = Survey { terms, config, honest: &before, key, assault: None };
     let mut without = calm.ask(world, plan);
     let blamed = world.blamed().len();
     let assault = attack.begin(world, terms, config);
@@ -94,7 +95,7 @@ pub fn measure<M: Model>(
     let bad: BTreeSet<Guid> = assault.attackers.iter().map(|peer| world.guid(*peer)).collect();
     let honest =
         Census::new(before.overlay, before.guids.iter().filter(|guid| !bad.contains(*guid)).copied().collect());
-    let during = Survey { terms, config, honest: &honest, assault: Some(&assault) };
+    let during = Survey { terms, config, honest: &honest, key, assault: Some(&assault) };
     let with = during.ask(world, plan);
     if honest.guids.len() == before.guids.len() {
         // Newcomers: what was right before is what would be right without them.
@@ -118,6 +119,8 @@ struct Survey<'a, M: Model> {
     terms: &'a Terms,
     config: &'a M::Config,
     honest: &'a Census,
+    /// The one key that is looked up, if one is eclipsed.
+    key: Option<Key>,
     assault: Option<&'a Assault>,
 }
 
@@ -151,8 +154,7 @@ impl<M: Model> Survey<'_, M> {
         let seed = mix(world.options().seed ^ ASKED, 0);
         let mut asked = Vec::new();
         for number in 0..count as u64 {
-            let aimed = self.assault.and_then(|assault| assault.key);
-            let key = aimed.unwrap_or_else(|| Key(bytes32(seed, number)));
+            let key = self.key.unwrap_or_else(|| Key(bytes32(seed, number)));
             if let Some(peer) = self.anybody(world, mix(seed, number)) {
                 asked.push((peer, key, world.lookup(peer, key, 1)));
             }

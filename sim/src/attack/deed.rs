@@ -138,6 +138,11 @@ impl<T: Topology> Attacker<T> for Poisoner {
             Body::Send(message) | Body::Call { message, .. } | Body::Reply { message, .. } => {
                 self.forge(message, scene);
             }
+            Body::Routed(routed) => {
+                if let What::Message(message) = &mut routed.what {
+                    self.forge(message, scene);
+                }
+            }
             Body::Answer { answer: Answer::Found { peers }, .. } | Body::Next { peers, .. } if !peers.is_empty() => {
                 *peers = some(&self.gang, peers.len(), &mut |bound| scene.pick(bound));
             }

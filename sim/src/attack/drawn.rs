@@ -125,25 +125,37 @@ const TRAITORS: u64 = 0x7472_6169_746f;
 const VICTIM: u64 = 0x7669_6374_696d;
 
 impl Attack {
+    /// All who are in an overlay, in an order that nobody chose, the same for the same seed.
+    fn drawn<M: Model>(world: &World<M>, terms: &Terms) -> Vec<Peer> {
+        let seed = world.options().seed;
+        let mut honest: Vec<Peer> =
+            world.census(&terms.name).guids.iter().filter_map(|guid| world.peer(guid)).collect();
+        honest.sort_unstable_by_key(|peer| mix(seed ^ TRAITORS, u64::from(peer.0)));
+        honest
+    }
+
+    /// The peer and the key that it would eclipse.
+    pub(super) fn aim<M: Model>(&self, world: &World<M>, terms: &Terms) -> (Option<Peer>, Option<Key>) {
+        match self.kind {
+            Kind::EclipseKey => (None, Some(Key(bytes32(world.options().seed ^ VICTIM, 0)))),
+            Kind::EclipseNode => {
+                let victim = Self::drawn(world, terms).first().copied();
+                (victim, victim.map(|victim| terms.name.id().position(world.guid(victim), 0)))
+            }
+            _ => (None, None),
+        }
+    }
+
     /// Begins the attack, on an overlay that stands.
     pub fn begin<M: Model>(&self, world: &mut World<M>, terms: &Terms, config: &M::Config) -> Assault {
-        let seed = world.options().seed;
-        let census = world.census(&terms.name);
-        let mut honest: Vec<Peer> = census.guids.iter().filter_map(|guid| world.peer(guid)).collect();
-        // An order that nobody chose, the same for the same seed.
-        honest.sort_unstable_by_key(|peer| mix(seed ^ TRAITORS, u64::from(peer.0)));
+        let honest = Self::drawn(world, terms);
         if !self.kind.comes() {
             let count = ((honest.len() as f64 * self.share).round() as usize).clamp(1, honest.len().saturating_sub(1));
             let attackers = honest[..count].to_vec();
             self.corrupt(world, &attackers);
             return Assault { attackers, key: None, victim: None };
         }
-        let victim = (self.kind == Kind::EclipseNode).then(|| honest[0]);
-        let key = match (self.kind, victim) {
-            (Kind::EclipseKey, _) => Some(Key(bytes32(seed ^ VICTIM, 0))),
-            (_, Some(victim)) => Some(terms.name.id().position(world.guid(victim), 0)),
-            _ => None,
-        };
+        let (victim, key) = self.aim(world, terms);
         let count = (honest.len() as f64 * self.share / (1.0 - self.share)).round().max(1.0) as usize;
         let attackers = identities(world, terms, key, count);
         self.corrupt(world, &attackers);

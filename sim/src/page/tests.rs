@@ -4,7 +4,11 @@ use polymorph_core::topology::question::{Hold, Neighbor, Role};
 use polymorph_core::{Guid, OverlayId};
 
 use super::*;
-use crate::report::{Answers, Arrivals, Bins, Kind, Load, Percentiles, Portrait, Quantiles, Spread, State, Windows};
+use crate::attack::Kind;
+use crate::attack::damage::Damage;
+use crate::report::{
+    self, Answers, Arrivals, Bins, Load, Percentiles, Portrait, Quantiles, Records, Spread, State, Windows,
+};
 
 fn guid(number: u8) -> Guid {
     Guid([number; 32])
@@ -55,10 +59,15 @@ fn report() -> Report {
         load: Load::of(vec![1.0, 3.0]),
         ..Report::default()
     };
+    let calm = Service { lookups: 8, ok: 8, consistent: Some(8), honest: Some(8), ..Service::default() };
+    let with = Service { ok: 6, honest: Some(2), tables: 0.125, reliability: Some(0.75), ..calm };
+    let (kind, share, attackers, honest) = (Kind::Sybil, 0.2, 4, 16);
+    report.attack = Some(Damage { kind, share, attackers, honest, without: calm, with, blamed: 3, wronged: 0 });
+    report.records = Some(Records { count: 40, stored: 40, found: 39, ..Records::default() });
     report.shape.load = vec![0.5, 1.5];
     report.shape.degree = Bins::of([2.0, 2.0, 3.0], 1.0);
     report.shape.kinds =
-        vec![Kind { name: "copy", frames: 2, bytes: 2048 }, Kind { name: "ping", frames: 1, bytes: 9 }];
+        vec![report::Kind { name: "copy", frames: 2, bytes: 2048 }, report::Kind { name: "ping", frames: 1, bytes: 9 }];
     report.shape.portrait = Portrait::of(OverlayId([1; 32]), peers.collect());
     report
 }
@@ -111,6 +120,10 @@ fn the_page_says_what_the_report_says() {
         "4 hops: 2 (50.0 %)",
         "{&quot;peers&quot;:20}",
         "2 KiB",
+        "4 attackers (sybil) among 16 honest peers",
+        "<td>100 %</td><td>25.0 %</td>",
+        "12.5 %",
+        "97.5 %</b><span>values found again",
         "successor",
         "finger",
     ];

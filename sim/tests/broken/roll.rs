@@ -1,4 +1,4 @@
-//! A topology that keeps every law, and ten ways to write it a little wrong, each of which breaks one law only.
+//! A topology that keeps every law, and eleven ways to write it a little wrong, each of which breaks one law only.
 //!
 //! Everybody is on everybody's roll. Whoever joins asks a seed for the roll and wants a link to all on it; now and then
 //! everybody asks somebody for theirs, and somebody it lost, so that what was torn comes together. Messages go

@@ -162,6 +162,18 @@ fn lost_packets_cost_time_and_nothing_else() {
 }
 
 #[test]
+fn packets_that_come_twice_take_their_part_of_the_line_and_nothing_is_delivered_twice() {
+    let (mut world, peers) = linked(Options { duplicates: 0.5, ..Options::seeded(51) });
+    world.set_bandwidth(peers[0], Bandwidth { up: Some(1_000_000), down: None });
+    (0..10).for_each(|_| notice(&mut world, peers[0], peers[1], 50 * KB));
+    world.run_for(600 * MILLI + ONE_WAY);
+    let in_time = got(&world, peers[1]);
+    assert!((350 * KB..=400 * KB).contains(&in_time), "half as much again passes the line: {in_time}");
+    world.run_for(300 * MILLI);
+    assert_eq!(got(&world, peers[1]), 500 * KB);
+}
+
+#[test]
 fn jitter_makes_frames_late_and_lets_none_overtake() {
     let latency = Latency::Constant(ONE_WAY);
     let (mut world, peers) = circle(Options { latency, jitter: 200 * MILLI, ..Options::seeded(47) }, 6);

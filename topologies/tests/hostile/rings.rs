@@ -31,6 +31,9 @@ fn peers<T: Topology>(node: &T) -> Vec<Guid> {
     peers
 }
 
+/// As many as one-hop takes from one message.
+const PAGE: usize = 64;
+
 fn crowd() -> Vec<Guid> {
     (1000..3000).map(guid).collect()
 }
@@ -171,15 +174,23 @@ fn symphony_takes_no_more_links_than_it_should_and_looks_at_no_strangers() {
 }
 
 #[test]
-fn one_hop_says_that_it_is_there_when_it_is_said_to_be_gone() {
+fn one_hop_hears_events_in_calls_only_and_no_more_than_a_page_of_them() {
     let (mut node, mut paper) = member::<one_hop::OneHop>();
     let before = peers(&node);
     let went = (0..40).map(|number| paper.place.position(guid(number)).0).map(|key| {
         let [a, b, c, d, e, f, g, h, ..] = key;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     });
-    let events = one_hop::Events { ttl: 255, joined: crowd(), left: went.take(1).collect(), digest: 0 };
-    paper.say(&mut node, guid(1), one_hop::Message::Events(events));
-    assert_eq!(peers(&node), before, "events are calls, and nothing else is heard");
+    let left: Vec<u64> = went.take(1).collect();
+    let events =
+        || one_hop::Message::Events(one_hop::Events { ttl: 255, joined: crowd(), left: left.clone(), digest: 0 });
+    paper.say(&mut node, guid(1), events());
+    assert_eq!(peers(&node), before, "events are calls");
+    let call = postcard::from_bytes(&postcard::to_stdvec(&(guid(1), 7_u32)).expect("it encodes")).expect("it is one");
+    let (payload, via) = (Bytes::new(), Via::Call(call));
+    paper.tell(&mut node, Event::Message { from: guid(1), message: events(), payload, via });
+    let after = peers(&node);
+    assert!(after.len() > before.len() && after.len() <= before.len() + PAGE, "{} are known", after.len());
+    assert!(before.iter().all(|peer| after.contains(peer)), "who is said to be gone is itself, and it knows better");
     assert_eq!(node.addresses().len(), 1);
 }

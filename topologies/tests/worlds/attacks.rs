@@ -4,15 +4,18 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use crate::every_topology::options;
 use polymorph_core::engine::settings::{Lookup, Overlay};
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::Model;
 use polymorph_core::wire::{Body, Frame};
 use polymorph_core::{Guid, Key};
 use polymorph_sim::attack::damage::{Damage, Plan, measure};
-use polymorph_sim::attack::{Attacker, Fate, Scene};
+use polymorph_sim::attack::{Attack, Attacker, Fate, Kind, Scene};
 use polymorph_sim::workload::{self, Lookups};
 use polymorph_sim::{Codec, Options, Peer, Terms, World};
+use polymorph_topologies::catalog::Catalog;
+use polymorph_topologies::catalog::typed::{Visitor, visit};
 use polymorph_topologies::mesh::HyParViewPlumtree;
 use polymorph_topologies::ring::chord::Chord;
 use polymorph_topologies::ring::kademlia::{self, Kademlia};
@@ -68,6 +71,48 @@ fn who_lists_only_whom_it_heard_is_not_poisoned_by_hearsay() {
     // A tenth of all peers is a tenth of the tables, and owns a tenth of the keys.
     assert!((0.05..0.15).contains(&damage.with.tables));
     assert!(damage.with.honest >= Some(LOOKUPS * 3 / 4));
+}
+
+/// Eight of twenty-four turn coat, or as many come.
+struct Attacked(Kind);
+
+impl Visitor for Attacked {
+    type Output = (usize, Damage);
+
+    fn visit<T: Model>(self, config: T::Config, overlay: Overlay) -> Self::Output {
+        const HONEST: usize = 24;
+        let terms = Terms { settings: overlay.into(), ..Terms::default() };
+        let mut world = World::<T>::new(Options { codec: Codec::Encoded, ..options::<T>(&config, 3) });
+        let mut inside: Vec<Peer> = Vec::new();
+        for number in 0..HONEST {
+            let peer = world.add(&terms, |place| T::new(&config, place)).expect("the engine takes it");
+            let seeds: Vec<Peer> = inside.get(number / 2).copied().into_iter().collect();
+            world.join(peer, &seeds);
+            world.run_for(Duration::from_secs(1));
+            inside.push(peer);
+        }
+        world.run_for(Duration::from_secs(60));
+        let plan = Plan { lookups: 20, broadcasts: 3, lasts: Duration::from_secs(60) };
+        let attack = Attack { kind: self.0, share: 1.0 / 3.0 };
+        (HONEST, measure(&mut world, &terms, &config, attack, plan))
+    }
+}
+
+#[test]
+fn every_topology_lives_through_every_attack_and_nobody_honest_is_blamed() {
+    for entry in Catalog::standard().entries() {
+        for kind in Kind::ALL {
+            let (peers, damage) =
+                visit::<&str, &str, _>(entry.name, &[], Attacked(kind)).expect("it is in the catalog");
+            println!("{} {}: {damage:?}", entry.name, kind.name());
+            let Damage { attackers, honest, without, with, wronged, .. } = damage;
+            let comes = matches!(kind, Kind::Sybil | Kind::EclipseKey | Kind::EclipseNode);
+            assert_eq!((attackers, honest), if comes { (12, peers) } else { (8, peers - 8) });
+            assert_eq!((without.lookups, without.broadcasts), (with.lookups, with.broadcasts), "the same is asked");
+            assert_eq!(without.ok, without.lookups, "all is well without attackers");
+            assert_eq!(wronged, 0);
+        }
+    }
 }
 
 /// Kademlia's lookups along disjoint paths while every fifth peer lies: which share names the owner, and how deep they

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
 use polymorph::Guid;
 use polymorph::core::engine::settings::{self, Overlay};
 use polymorph::core::topology::model::Model;
@@ -110,12 +109,6 @@ impl Visitor for Run<'_> {
         let steady = Report { peers: all, state, links, traffic, load, ..report };
         Ok(Report { lookups, broadcast, records, windows, attack, baseline_events_per_s, ..steady })
     }
-}
-
-/// The seed that the environment says, or 0.
-pub(super) fn seed() -> anyhow::Result<u64> {
-    let Ok(text) = std::env::var("POLYMORPH_SEED") else { return Ok(0) };
-    text.trim().parse().with_context(|| format!("POLYMORPH_SEED={text:?} is no seed; use a number or unset it"))
 }
 
 /// One after the other, each through somebody who is in already.
