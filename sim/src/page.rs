@@ -160,8 +160,9 @@ fn charts(report: &Report, page: &mut String) {
         card(page, "", "Load of peers", &note, &chart::ranks(&shape.load, there));
     }
     if !shape.degree.counts.is_empty() {
-        let marks: Vec<Mark> = report
-            .state
+        // The mean is of before: it is none of those who are left, or who came.
+        let state = report.state.as_ref().filter(|_| report.windows.is_none() && report.attack.is_none());
+        let marks: Vec<Mark> = state
             .iter()
             .map(|state| Mark(state.entries_mean, format!("mean {}", number(state.entries_mean))))
             .collect();
