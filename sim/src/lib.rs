@@ -40,6 +40,6 @@ pub mod world;
 
 pub use crypto::Crypto;
 pub use latency::Latency;
-pub use options::{Codec, Options, Terms, seed_or};
+pub use options::{BadSeed, Codec, Options, Terms, seed_or, try_seed_or};
 pub use pipes::Bandwidth;
 pub use world::{Peer, World};

@@ -10,8 +10,8 @@ pub(crate) fn mix(a: u64, b: u64) -> u64 {
     finish(finish(a.wrapping_add(GOLDEN)) ^ b.wrapping_mul(GOLDEN))
 }
 
-/// One word more of many. Cheaper than [`mix`] and no less sure to notice a change: another word makes another state,
-/// and different states stay different. Mix what comes out.
+/// One word more of many, cheaper than [`mix`]: another word makes another state, and different states stay different, so
+/// that one changed word never goes unnoticed. Mix what comes out.
 #[must_use]
 pub(crate) fn chain(state: u64, word: u64) -> u64 {
     (state.rotate_left(29) ^ word).wrapping_mul(GOLDEN)

@@ -90,17 +90,28 @@ impl Options {
     }
 }
 
+/// What `POLYMORPH_SEED` says is no seed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("POLYMORPH_SEED={0:?} is no seed; use a number or unset it")]
+pub struct BadSeed(pub String);
+
 /// The seed that the environment variable `POLYMORPH_SEED` says, to see once more what another run saw; `otherwise`
 /// where there is none.
 ///
+/// # Errors
+/// [`BadSeed`] if the variable is no number: a run that was to be repeated must not go another way.
+pub fn try_seed_or(otherwise: u64) -> Result<u64, BadSeed> {
+    let Ok(text) = std::env::var("POLYMORPH_SEED") else { return Ok(otherwise) };
+    text.trim().parse().map_err(|_| BadSeed(text))
+}
+
+/// [`try_seed_or`] for tests.
+///
 /// # Panics
-/// If the variable is no number: a run that was to be repeated must not go another way.
+/// If the variable is no number.
 #[must_use]
 pub fn seed_or(otherwise: u64) -> u64 {
-    match std::env::var("POLYMORPH_SEED") {
-        Ok(text) => text.trim().parse().unwrap_or_else(|bad| panic!("POLYMORPH_SEED={text:?} is no seed: {bad}")),
-        Err(_) => otherwise,
-    }
+    try_seed_or(otherwise).unwrap_or_else(|bad| panic!("{bad}"))
 }
 
 /// On which terms a peer is in an overlay.

@@ -1,16 +1,15 @@
 //! The published rows at sizes that fit every run: ideal tables, no loss, no time. The same rows at full size are
 //! printed by `cargo run --release -p polymorph-topologies --example oracles`.
 
+#[path = "../examples/oracles/published.rs"]
+mod published;
 #[path = "../examples/oracles/ring.rs"]
 mod ring;
 
 use polymorph_topologies::ring::{chord, kademlia, pastry, symphony, tapestry};
+use published::{BOUNDS, FAILURES, KADEMLIA, LOADS, SHARES};
 use ring::Ring;
 
-/// ToN 2003, table II, recomputed: the share of dead peers, hops, timeouts.
-#[expect(clippy::approx_constant, reason = "3.14 timeouts")]
-const FAILURES: [(f64, f64, f64); 6] =
-    [(0.0, 3.83, 0.0), (0.1, 3.99, 0.45), (0.2, 4.18, 1.02), (0.3, 4.46, 1.91), (0.4, 4.77, 3.14), (0.5, 5.23, 5.38)];
 /// One ring differs from another by more than the row allows: a row is the mean of as many as this.
 const RINGS: u64 = 20;
 
@@ -95,7 +94,7 @@ fn plain_chord_finds_every_key_too_while_half_lie_dead() {
 #[test]
 fn virtual_nodes_even_out_the_load() {
     // SIGCOMM 2001, figure 9, as recomputed at 10^4 peers and a hundred keys each.
-    for (virtual_nodes, p99) in [(1, 4.63), (2, 3.35), (5, 2.38), (10, 1.90), (20, 1.67)] {
+    for (virtual_nodes, p99, ..) in LOADS {
         let config = chord::Config { virtual_nodes, ..chord::Config::default() };
         let mut ring = Ring::<chord::Chord>::new(&config, 4000, 7);
         let loads = ring.loads(400_000);
@@ -109,7 +108,7 @@ fn virtual_nodes_even_out_the_load() {
 fn few_are_asked_until_one_below_the_bound_is_found() {
     let config = chord::Config { successors: 64, ..chord::Config::default() };
     // Rings differ: of ten thousand peers with a hundred values each, six asked 5.2 to 6.6 at a bound a tenth above.
-    for (epsilon, expected) in [(0.25, 2.66), (0.5, 1.73), (1.0, 1.24)] {
+    for (epsilon, expected) in BOUNDS.into_iter().filter(|(epsilon, _)| *epsilon > 0.1) {
         let asked = Ring::<chord::Chord>::new(&config, 2000, 8).bounded(200_000, epsilon);
         println!("{epsilon} above the mean: {asked:.2} asked ({expected})");
         assert!((asked - expected).abs() < 0.1 * expected);
@@ -118,13 +117,11 @@ fn few_are_asked_until_one_below_the_bound_is_found() {
 
 #[test]
 fn pastry_goes_from_node_to_node_as_in_its_paper() {
-    // Pastry 2001, figure 5: the shares of lookups that take one hop to five.
-    const SHARES: [f64; 5] = [0.0006, 0.0156, 0.1643, 0.6449, 0.1745];
     let config = pastry::Config::default();
     let walks = Ring::<pastry::Pastry>::new(&config, 100_000, 9).walks_to_nodes(20_000);
     println!("{:.3} hops, {:.4?}", walks.hops(), walks.shares());
     assert!((walks.hops() - 3.97).abs() < 0.05);
-    for (paper, here) in SHARES.iter().zip(&walks.shares()[1..]) {
+    for ((paper, _), here) in SHARES.into_iter().zip(&walks.shares()[1..]) {
         assert!((paper - here).abs() < 0.01, "{paper} in the paper, {here} here");
     }
 }
@@ -154,7 +151,7 @@ fn kademlia_forwards_to_the_nearest_peer_there_is() {
 
 #[test]
 fn kademlias_lookups_are_as_deep_and_as_many_questions_as_recomputed() {
-    for (k, peers, depth, questions) in [(20, 1000, 0.89, 21.5), (20, 10_000, 1.42, 22.9), (8, 10_000, 1.89, 12.9)] {
+    for (k, peers, depth, questions) in KADEMLIA.into_iter().filter(|(_, peers, ..)| *peers <= 10_000) {
         let config = kademlia::Config { k, ..kademlia::Config::default() };
         let mut ring = Ring::<kademlia::Kademlia>::new(&config, peers, 5);
         let (mut deep, mut asked) = (0.0, 0.0);

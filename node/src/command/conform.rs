@@ -5,11 +5,11 @@ use clap::Args;
 use polymorph::core::engine::settings::Overlay;
 use polymorph::core::topology::model::Model;
 use polymorph::sim::laws::{Finding, Law, PEERS, Replay, Subject, Verdict};
+use polymorph::sim::try_seed_or;
 use polymorph::topologies::catalog::typed::{self, Visitor};
 use serde_json::json;
 
 use super::Ended;
-use super::sim::seed_or;
 use crate::cli::Common;
 use crate::interrupt::Interrupt;
 use crate::output::Form;
@@ -47,7 +47,7 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
         Ok((key.to_owned(), value.to_owned()))
     };
     let settings = arguments.set.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?;
-    let first = seed_or(arguments.seed, 1)?;
+    let first = arguments.seed.map_or_else(|| try_seed_or(1), Ok)?;
     let Some(end) = first.checked_add(arguments.seeds) else {
         bail!("there are no {} seeds after {first}", arguments.seeds);
     };

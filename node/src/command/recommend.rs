@@ -8,6 +8,7 @@ use polymorph::core::topology::model::Model;
 use polymorph::core::topology::question::Powers;
 use polymorph::core::{OverlayId, Place};
 use polymorph::sim::report::Report;
+use polymorph::sim::try_seed_or;
 use polymorph::topologies::catalog::Catalog;
 use polymorph::topologies::catalog::typed::{self, Visitor};
 use serde_json::json;
@@ -66,7 +67,8 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
 }
 
 fn advise(arguments: &Arguments, form: Form) -> anyhow::Result<Ended> {
-    let (peers, seed) = (arguments.peers.min(MOST_PEERS), sim::seed_or(arguments.seed, 1)?);
+    let seed = arguments.seed.map_or_else(|| try_seed_or(1), Ok)?;
+    let peers = arguments.peers.min(MOST_PEERS);
     let mut rows = Vec::new();
     let mut unfit = Vec::new();
     for entry in Catalog::standard().entries() {

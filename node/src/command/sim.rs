@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use polymorph::sim::Latency;
 use polymorph::sim::attack::Attack;
 use polymorph::sim::attack::damage::Service;
 use polymorph::sim::churn::{Churn, Lifetimes};
 use polymorph::sim::latency::Plane;
 use polymorph::sim::report::{Broadcast, Lookups, Report};
 use polymorph::sim::workload::Sources;
+use polymorph::sim::{Latency, try_seed_or};
 use polymorph::topologies::catalog::{Catalog, typed};
 use serde_json::json;
 
@@ -106,17 +106,6 @@ pub(crate) struct Arguments {
     report: Option<PathBuf>,
 }
 
-/// The seed that was given, or that of the environment, or this.
-pub(super) fn seed_or(given: Option<u64>, otherwise: u64) -> anyhow::Result<u64> {
-    match (given, std::env::var("POLYMORPH_SEED")) {
-        (Some(seed), _) => Ok(seed),
-        (None, Ok(text)) => {
-            text.trim().parse().with_context(|| format!("POLYMORPH_SEED={text:?} is no seed; use a number or unset it"))
-        }
-        (None, Err(_)) => Ok(otherwise),
-    }
-}
-
 /// Who sends broadcasts.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum From {
@@ -202,7 +191,7 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
         Ok((key.to_owned(), value.to_owned()))
     };
     let settings = arguments.set.iter().map(pair).collect::<anyhow::Result<Vec<_>>>()?;
-    let seed = seed_or(arguments.seed, 0)?;
+    let seed = arguments.seed.map_or_else(|| try_seed_or(0), Ok)?;
     // Whether it can be written is better known before a long run than after it.
     let page = arguments.report.as_deref().map(page::Page::create).transpose()?;
     let Some(reckoned) = interrupt.or(move || reckon(&name, &settings, &arguments, seed)).await else {

@@ -66,7 +66,8 @@ impl Kind {
     }
 
     /// Whether attackers come in addition, instead of turning coat.
-    fn comes(self) -> bool {
+    #[must_use]
+    pub fn comes(self) -> bool {
         matches!(self, Self::Sybil | Self::EclipseKey | Self::EclipseNode)
     }
 }

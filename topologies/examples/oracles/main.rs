@@ -9,9 +9,11 @@
 //! Ideal tables, no loss; the expected figures were recomputed by an independent simulation of such tables, and agree
 //! with the papers where these can be read off. The same rows at small sizes are tests (`tests/oracles.rs`).
 
+mod published;
 mod ring;
 
 use polymorph_topologies::ring::{chord, kademlia, pastry, symphony, tapestry};
+use published::{BOUNDS, FAILURES, KADEMLIA, LOADS, SHARES};
 use ring::{Ring, Walks};
 
 /// Prints a topology's rows, up to so many peers.
@@ -147,9 +149,9 @@ fn pastry_rows(largest: usize) {
         row("pastry, 100000 peers: hops to random keys", 3.97, ring.walks(200_000).hops());
         let walks = ring.walks_to_nodes(200_000);
         row("pastry, 100000 peers: hops from node to node", 3.97, walks.hops());
-        for (hops, expected) in [0.0006, 0.0158, 0.1664, 0.6470, 0.1701].into_iter().enumerate() {
+        for (hops, (paper, expected)) in SHARES.into_iter().enumerate() {
             let here = walks.shares().get(hops + 1).copied().unwrap_or_default();
-            row(&format!("pastry, 100000 peers: share of {} hops", hops + 1), expected, here);
+            row(&format!("pastry, 100000 peers: share of {} hops ({paper} in the paper)", hops + 1), expected, here);
         }
     }
     for (peers, expected) in [(1000, 1.13), (10_000, 1.18), (100_000, 1.23)] {
@@ -184,23 +186,3 @@ fn symphony_rows(largest: usize) {
         row(&format!("symphony, {peers} peers, {links} links, look ahead {lookahead}: hops"), expected, walks.hops());
     }
 }
-
-/// ToN 2003, table II, recomputed: the share of dead peers, hops, timeouts.
-#[expect(clippy::approx_constant, reason = "3.14 timeouts are not pi")]
-const FAILURES: [(f64, f64, f64); 6] =
-    [(0.0, 3.83, 0.0), (0.1, 3.99, 0.45), (0.2, 4.18, 1.02), (0.3, 4.46, 1.91), (0.4, 4.77, 3.14), (0.5, 5.23, 5.38)];
-/// SIGCOMM 2001, figures 8 and 9, recomputed: virtual nodes; p99, maximum and p1 of the load against the mean.
-const LOADS: [(u8, f64, f64, f64); 5] =
-    [(1, 4.63, 9.2, 0.0), (2, 3.35, 5.7, 0.06), (5, 2.38, 3.7, 0.23), (10, 1.90, 2.6, 0.39), (20, 1.67, 2.2, 0.51)];
-/// Consistent hashing with bounded loads, recomputed: how far above the mean the bound is, and how many are asked.
-const BOUNDS: [(f64, f64); 4] = [(0.1, 5.4), (0.25, 2.66), (0.5, 1.73), (1.0, 1.24)];
-/// Full buckets, three questions at a time: k, peers, rounds until the nearest is known, questions.
-const KADEMLIA: [(usize, usize, f64, f64); 7] = [
-    (20, 1000, 0.89, 21.5),
-    (20, 10_000, 1.42, 22.9),
-    (20, 100_000, 1.93, 24.6),
-    (20, 1_000_000, 2.45, 26.0),
-    (8, 10_000, 1.89, 12.9),
-    (8, 100_000, 2.51, 14.8),
-    (8, 1_000_000, 3.19, 16.7),
-];

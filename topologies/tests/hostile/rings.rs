@@ -177,11 +177,8 @@ fn symphony_takes_no_more_links_than_it_should_and_looks_at_no_strangers() {
 fn one_hop_hears_events_in_calls_only_and_no_more_than_a_page_of_them() {
     let (mut node, mut paper) = member::<one_hop::OneHop>();
     let before = peers(&node);
-    let went = (0..40).map(|number| paper.place.position(guid(number)).0).map(|key| {
-        let [a, b, c, d, e, f, g, h, ..] = key;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
-    });
-    let left: Vec<u64> = went.take(1).collect();
+    let [a, b, c, d, e, f, g, h, ..] = paper.place.position(guid(0)).0;
+    let left = vec![u64::from_be_bytes([a, b, c, d, e, f, g, h])];
     let events =
         || one_hop::Message::Events(one_hop::Events { ttl: 255, joined: crowd(), left: left.clone(), digest: 0 });
     paper.say(&mut node, guid(1), events());

@@ -308,7 +308,8 @@ fn prove<T: Topology>(
 ) -> Proof {
     let (dials, nonce, overlay) = ([u8::from(dialer == Dialer::Me)], nonce.to_le_bytes(), state.name.id().0);
     let parts: [&[u8]; 7] = [exporter, &sender.0, &receiver.0, &dials, &nonce, &overlay, &[state.epoch]];
-    let said = parts.concat();
+    let mut said = SmallVec::<[u8; 256]>::new();
+    parts.iter().for_each(|part| said.extend_from_slice(part));
     let mut proof = Proof::default();
     proof.copy_from_slice(&blake3::keyed_hash(state.name.proof_key(), &said).as_bytes()[..16]);
     proof
