@@ -77,7 +77,8 @@ impl Quorum {
 /// How a record is published.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PutOptions {
-    /// How long each signed copy lives; it is signed and stored anew before that, until it is withdrawn.
+    /// How long each signed copy lives; it is signed and stored anew before that, until it is withdrawn. One that
+    /// replaces another lives no shorter than that one: else the older would be shown again after it.
     pub lifetime: Duration,
     /// How many replicas must keep it.
     pub quorum: Quorum,
@@ -135,6 +136,11 @@ pub enum RecordError {
     BadSignature,
 }
 
+/// The last second at which a record may expire that is brought now.
+pub(crate) fn latest_expiry(now: Time) -> u64 {
+    now.as_secs().saturating_add(MAX_LIFETIME_SECS + CLOCK_SKEW_SECS)
+}
+
 impl Record {
     fn message(key: &Key, sequence: u64, expires: u64, value: &[u8]) -> Vec<u8> {
         postcard::to_stdvec(&(key, sequence, expires, value)).unwrap_or_default()
@@ -175,8 +181,7 @@ impl Record {
         if self.value.len() > MAX_VALUE_BYTES {
             return Err(RecordError::TooLarge);
         }
-        let latest = now.as_secs().saturating_add(MAX_LIFETIME_SECS + CLOCK_SKEW_SECS);
-        if self.expires <= now.as_secs() || self.expires > latest {
+        if self.expires <= now.as_secs() || self.expires > latest_expiry(now) {
             return Err(RecordError::Expiry);
         }
         let message = Self::message(&self.key, self.sequence, self.expires, &self.value);

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::record::Record;
-use crate::{Contact, Guid, Key, OverlayId};
+use crate::{Contact, Guid, Key, OverlayId, Time};
 
 /// How a snapshot's bytes begin.
 const MAGIC: &[u8; 18] = b"polymorph snapshot";
 /// The form of what follows. Another is not read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Magic, version, the overlay, and the hash of the rest.
 const HEADER_BYTES: usize = MAGIC.len() + 1 + 32 + 32;
 /// How many bytes a snapshot may have: the records of an overlay with the usual bounds, and its own ones.
@@ -42,6 +42,8 @@ pub struct KeptRecord {
     pub from: Guid,
     /// The record.
     pub record: Record,
+    /// Until which second it stays, though it may have expired: an older one of its publisher lives so long.
+    pub stays: u64,
 }
 
 /// A record of this node itself, signed anew each time it is stored.
@@ -57,6 +59,8 @@ pub struct OwnRecord {
     pub sequence: Option<u64>,
     /// The sequence number it was signed with last.
     pub last: u64,
+    /// Until when the copy lives that was signed last.
+    pub expires: Time,
 }
 
 /// Why bytes are no snapshot.
@@ -146,7 +150,7 @@ fn part<V: Serialize>(all: &[V], room: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Identity, Time};
+    use crate::Identity;
 
     const OVERLAY: OverlayId = OverlayId([7; 32]);
 
@@ -156,13 +160,14 @@ mod tests {
         let record = |byte: u8| Record::sign(&ann, Key([byte; 32]), Bytes::from(vec![byte; 9]), 3, until);
         Snapshot {
             contacts: vec![Contact::sign(&ann, &["mem:ann".parse().unwrap()], 3, until)],
-            kept: (0..5).map(|byte| KeptRecord { from: Guid([byte; 32]), record: record(byte) }).collect(),
+            kept: (0..5).map(|byte| KeptRecord { from: Guid([byte; 32]), record: record(byte), stays: 9000 }).collect(),
             own: vec![OwnRecord {
                 key: Key([1; 32]),
                 value: Bytes::from_static(b"own"),
                 lifetime: Duration::from_secs(60),
                 sequence: None,
                 last: 77,
+                expires: until,
             }],
         }
     }
@@ -191,8 +196,8 @@ mod tests {
         let mut whole = snapshot().encode(OVERLAY);
         assert_eq!(Snapshot::decode(&whole, OverlayId([8; 32])), Err(SnapshotError::OtherOverlay));
         assert_eq!(Snapshot::decode(b"hello", OVERLAY), Err(SnapshotError::Foreign));
-        whole[MAGIC.len()] = 2;
-        assert_eq!(Snapshot::decode(&whole, OVERLAY), Err(SnapshotError::Version(2)));
+        whole[MAGIC.len()] = 3;
+        assert_eq!(Snapshot::decode(&whole, OVERLAY), Err(SnapshotError::Version(3)));
         whole[MAGIC.len()] = VERSION;
         whole.resize(MAX_SNAPSHOT_BYTES + 1, 0);
         assert_eq!(Snapshot::decode(&whole, OVERLAY), Err(SnapshotError::TooLarge));

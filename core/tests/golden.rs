@@ -272,9 +272,10 @@ fn signed_things(held: &mut Vectors) {
     held.value("claim", &claim());
     held.value("membership", &membership());
     held.value("record", &record());
-    let kept = vec![KeptRecord { from: guid(2), record: record() }];
+    let kept = vec![KeptRecord { from: guid(2), record: record(), stays: 9 }];
     let (value, lifetime) = (Bytes::from_static(b"own"), Duration::from_secs(60));
-    let own = vec![OwnRecord { key: Key([4; 32]), value, lifetime, sequence: Some(5), last: 5 }];
+    let expires = Time::from_secs(9);
+    let own = vec![OwnRecord { key: Key([4; 32]), value, lifetime, sequence: Some(5), last: 5, expires }];
     let snapshot = Snapshot { contacts: vec![contact()], kept, own };
     held.bytes("snapshot", &snapshot.encode(OverlayId([3; 32])));
 }

@@ -25,7 +25,7 @@ use super::state::OverlayTimer;
 use crate::record::{Receipt, Record, RecordError};
 use crate::topology::Topology;
 use crate::wire::frame::Body;
-use crate::{Guid, Key};
+use crate::{Guid, Key, Time};
 use cache::Cache;
 use hand_over::HandOver;
 use kept::{Kept, Refusal};
@@ -112,16 +112,16 @@ impl<T: Topology> Desk<'_, T> {
 
     /// Whether a record that came from a peer is signed, in time and not too large; counts it if not.
     fn is_valid(&mut self, peer: Guid, record: &Record) -> bool {
-        let checked = self.check_record(record);
+        let checked = self.check_record(record, self.now);
         if matches!(checked, Err(RecordError::TooLarge | RecordError::BadSignature)) {
             self.blame(peer, "a record that is forged or too large");
         }
         checked.is_ok()
     }
 
-    /// Checks a record, and counts it if it is refused.
-    fn check_record(&mut self, record: &Record) -> Result<(), RecordError> {
-        let checked = record.verify(&*self.node.verifier, self.now);
+    /// Checks a record as of a moment, and counts it if it is refused.
+    fn check_record(&mut self, record: &Record, as_of: Time) -> Result<(), RecordError> {
+        let checked = record.verify(&*self.node.verifier, as_of);
         let refused = &mut self.state.metrics.refused;
         match checked {
             Ok(()) => {}

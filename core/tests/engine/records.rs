@@ -10,11 +10,13 @@ use polymorph_core::engine::metrics::Refused;
 use polymorph_core::engine::{Slot, settings};
 use polymorph_core::identity::Identity;
 use polymorph_core::record::{GetOptions, PutOptions, Quorum, Receipt, Record};
-use polymorph_core::topology::question::{Target, Verdict};
+use polymorph_core::snapshot::Snapshot;
+use polymorph_core::topology::question::{Hold, Target, Verdict};
 use polymorph_core::wire::frame::Body;
 use polymorph_core::{Guid, Key, Time};
 
 use crate::net::Net;
+use crate::restart::{OVERLAY, kill, restart, resume, snapshot};
 use crate::spec::{Spec, spec};
 
 pub(crate) const KEY: Key = Key([7; 32]);
@@ -169,10 +171,14 @@ pub(crate) fn evil() -> Net {
 /// Two nodes with a session; neither is dropped, whatever it does.
 pub(crate) fn evil_with(settings: &settings::Overlay) -> Net {
     let mut net = known_with(2, settings, settings::Node { faults: 100, ..Default::default() });
-    let b = net.guid(1);
-    net.act(0, move |cx| cx.want(b, polymorph_core::topology::question::Hold::Required));
-    net.run_secs(1);
+    link(&mut net);
     net
+}
+
+fn link(net: &mut Net) {
+    let one = net.guid(1);
+    net.act(0, move |cx| cx.want(one, Hold::Required));
+    net.run_secs(5);
 }
 
 pub(crate) fn publisher(seed: u8) -> Identity {
@@ -197,6 +203,49 @@ fn a_replica_keeps_what_is_signed_in_time_and_newer() {
     assert_eq!(get(&mut net, 0), [Bytes::from_static(b"three")]);
     assert_eq!(store(&mut net, good), Receipt::Older, "nor does the old one come back");
     assert_eq!(refused(&net).older, 2);
+}
+
+#[test]
+fn an_older_record_does_not_come_back_when_the_newer_one_has_expired() {
+    for brought_first in [true, false] {
+        let mut net = evil();
+        let older = sign(&net, b"one", 1, 3 * HOUR);
+        let newer = sign(&net, b"two", 2, HOUR);
+        let (first, second) = if brought_first { (&older, &newer) } else { (&newer, &older) };
+        assert_eq!(store(&mut net, first.clone()), Receipt::Kept);
+        store(&mut net, second.clone());
+        net.run_secs(2 * HOUR);
+        assert_eq!(store(&mut net, older.clone()), Receipt::Older, "brought first: {brought_first}");
+        assert_eq!(get(&mut net, 0), Vec::<Bytes>::new());
+        // Nor after a restart.
+        let written = snapshot(&mut net, 1);
+        restart(&mut net, 1, &written);
+        link(&mut net);
+        assert_eq!(store(&mut net, older), Receipt::Older);
+        assert_eq!(get(&mut net, 0), Vec::<Bytes>::new());
+        // When that has expired too, nothing is left of both.
+        net.run_secs(HOUR + 120);
+        assert_eq!(kept(&net), 0);
+    }
+}
+
+#[test]
+fn a_copy_with_a_shorter_life_lives_as_long_as_the_one_it_replaces() {
+    let mut net = known(2, &three());
+    let with = |secs| PutOptions { lifetime: Duration::from_secs(secs), ..PutOptions::default() };
+    put_with(&mut net, 0, b"old", with(3 * HOUR));
+    let replica = Snapshot::decode(&snapshot(&mut net, 1), OVERLAY).expect("it was written here");
+    // The replica forgets the first copy, which somebody else has.
+    kill(&mut net, 1);
+    attach_known(&mut net, 1, &three());
+    put_with(&mut net, 0, b"new", with(60));
+    net.command(0, Slot(0), Command::Withdraw { key: KEY });
+    net.run_secs(2 * HOUR);
+    link(&mut net);
+    assert_eq!(store(&mut net, replica.kept[0].record.clone()), Receipt::Older);
+    assert_eq!(get(&mut net, 0), [Bytes::from_static(b"new")]);
+    net.run_secs(HOUR + 120);
+    assert_eq!(kept(&net), 0);
 }
 
 fn but(record: &Record, change: impl FnOnce(&mut Record)) -> Record {

@@ -16,7 +16,7 @@ use crate::puppet::Say;
 use crate::records::{HOUR, KEY, attach_known, evil_with, get, kept, known, publisher, put, refused, store, three};
 use crate::spec::spec;
 
-const OVERLAY: OverlayId = OverlayId([1; 32]);
+pub(crate) const OVERLAY: OverlayId = OverlayId([1; 32]);
 
 /// What a node would have written to its disk.
 pub(crate) fn snapshot(net: &mut Net, at: usize) -> Vec<u8> {
@@ -45,7 +45,7 @@ pub(crate) fn resume(net: &mut Net, at: usize, snapshot: &[u8]) {
     net.command(at, Slot(0), Command::Join { seeds: contacts });
 }
 
-fn restart(net: &mut Net, at: usize, snapshot: &[u8]) {
+pub(crate) fn restart(net: &mut Net, at: usize, snapshot: &[u8]) {
     kill(net, at);
     attach_known(net, at, &three());
     resume(net, at, snapshot);
@@ -85,13 +85,14 @@ fn what_is_forged_or_late_or_older_in_a_snapshot_is_refused_and_counted() {
     let late = Record::sign(&publisher(2), Key([3; 32]), Bytes::new(), 1, Time::from_secs(now));
     let replayed = [sign(b"two", 2, HOUR), sign(b"one", 1, HOUR)];
     let all = [forged, late].into_iter().chain(replayed);
-    let kept = all.map(|record| KeptRecord { from, record }).collect();
+    let kept = all.map(|record| KeptRecord { from, stays: record.expires, record }).collect();
     let own = |value: usize, lifetime| OwnRecord {
         key: Key([4; 32]),
         value: vec![0; value].into(),
         lifetime: Duration::from_secs(lifetime),
         sequence: None,
         last: 1,
+        expires: Time::ZERO,
     };
     let own = vec![own(1025, HOUR), own(1, 49 * HOUR)];
     net.command(1, Slot(0), Command::Restore { contacts: Vec::new(), kept, own });

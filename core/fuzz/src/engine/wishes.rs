@@ -83,13 +83,18 @@ impl World {
         let Self { everybody, contacts, claims, now, .. } = self;
         let sender = Sender { signer: &signer, everybody, contacts, claims, now: *now };
         let from = everybody[source.pick(PEERS + 1)];
-        let kept = (0..source.pick(3)).map(|_| KeptRecord { from, record: sender.record(source) }).collect();
+        let remember = |_| {
+            let record = sender.record(source);
+            KeptRecord { from, record, stays: source.number().into() }
+        };
+        let kept = (0..source.pick(3)).map(remember).collect();
         let own = OwnRecord {
             key: key(source),
             value: source.bytes(),
             lifetime: Duration::from_secs(source.number().into()),
             sequence: source.once_in(2).then(|| source.byte().into()),
             last: if source.once_in(4) { u64::MAX } else { source.byte().into() },
+            expires: Time(source.number().into()),
         };
         let contacts = contacts.iter().take(source.pick(3)).cloned().collect();
         Command::Restore { contacts, kept, own: vec![own] }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::settings;
 use crate::record::{Receipt, Record};
+use crate::snapshot::KeptRecord;
 use crate::{Guid, Key, Time};
 
 /// A record, and who handed it over first: that peer's quota it counts against.
@@ -13,6 +14,9 @@ use crate::{Guid, Key, Time};
 struct Item {
     record: Record,
     from: Guid,
+    /// Until which second it stays, though it is shown no longer than it lives: until all have expired that it is known
+    /// to replace. Else the older one could be brought again once the newer is forgotten.
+    stays: u64,
 }
 
 /// All that is kept under one key, and what is known of its other replicas.
@@ -85,7 +89,7 @@ pub(super) struct Kept {
     all: Share,
     /// What each peer published, and what each handed over.
     shares: BTreeMap<(Part, Guid), Share>,
-    /// Before this second nothing expires.
+    /// Before this second everything stays.
     soonest: Option<u64>,
 }
 
@@ -132,10 +136,10 @@ impl Kept {
         shelf.into_iter().flat_map(move |shelf| shelf.fresh(now))
     }
 
-    /// All that is kept and has not expired, each with who brought it, in the order of keys.
-    pub(super) fn all(&self, now: Time) -> impl Iterator<Item = (Guid, &Record)> {
-        let items = self.shelves.values().flat_map(|shelf| &shelf.items);
-        items.filter(move |item| item.record.expires > now.as_secs()).map(|item| (item.from, &item.record))
+    /// All that stays, in the order of keys.
+    pub(super) fn all(&self, now: Time) -> impl Iterator<Item = KeptRecord> {
+        let items = self.shelves.values().flat_map(|shelf| &shelf.items).filter(move |item| item.stays > now.as_secs());
+        items.map(|item| KeptRecord { from: item.from, record: item.record.clone(), stays: item.stays })
     }
 
     /// A number that is the same at all who keep the same under a key; `None` if nothing is kept.
@@ -164,6 +168,12 @@ impl Kept {
         shelf.items.iter().for_each(|item| give_back(&mut self.all, &mut self.shares, item));
     }
 
+    /// One that replaced another stays as long as that one lives.
+    pub(super) fn stay(&mut self, key: &Key, publisher: &Guid, until: u64) {
+        let items = self.shelves.get_mut(key).map(|shelf| &mut shelf.items).into_iter().flatten();
+        items.filter(|item| item.record.publisher == *publisher).for_each(|item| item.stays = item.stays.max(until));
+    }
+
     /// Keeps a checked record that `from` brought, if it is the newest and there is room. What this node itself
     /// publishes or brings is under no quota. Says whether that changed anything.
     pub(super) fn keep(
@@ -177,10 +187,12 @@ impl Kept {
         let shelf = self.shelves.get(&record.key).map_or(&[][..], |shelf| &shelf.items);
         let old = shelf.iter().position(|item| item.record.publisher == record.publisher);
         if old.is_some_and(|at| shelf[at].record.supersedes(&record)) {
+            self.stay(&record.key, &record.publisher, record.expires);
             return Err(Refusal::Older);
         }
         // A renewed one takes the old one's place, and stays in the account of whoever brought that.
         let from = old.map_or(from, |at| shelf[at].from);
+        let stays = old.map_or(record.expires, |at| record.expires.max(shelf[at].stays));
         let change = Share { records: usize::from(old.is_none()), bytes: record.wire_len() };
         let freed = old.map_or(0, |at| shelf[at].record.wire_len());
         let grows = change.records > 0 || change.bytes > freed;
@@ -201,9 +213,9 @@ impl Kept {
             *share = share.and(change, freed);
         }
         self.all = self.all.and(change, freed);
-        self.soonest = Some(self.soonest.map_or(record.expires, |soonest| soonest.min(record.expires)));
+        self.soonest = Some(self.soonest.map_or(stays, |soonest| soonest.min(stays)));
         let shelf = self.shelves.entry(record.key).or_default();
-        let item = Item { record, from };
+        let item = Item { record, from, stays };
         let changed = old.is_none_or(|at| shelf.items[at].record != item.record);
         match old {
             Some(at) => shelf.items[at] = item,
@@ -217,7 +229,7 @@ impl Kept {
         Ok(changed)
     }
 
-    /// Drops what has expired.
+    /// Drops what need not stay.
     pub(super) fn expire(&mut self, now: Time) {
         let now = now.as_secs();
         if self.soonest.is_none_or(|soonest| soonest > now) {
@@ -225,18 +237,18 @@ impl Kept {
         }
         let Self { shelves, all, shares, soonest } = self;
         shelves.retain(|_, shelf| {
-            for item in shelf.items.extract_if(.., |item| item.record.expires <= now) {
+            for item in shelf.items.extract_if(.., |item| item.stays <= now) {
                 give_back(all, shares, &item);
             }
             !shelf.items.is_empty()
         });
-        *soonest = shelves.values().flat_map(|shelf| &shelf.items).map(|item| item.record.expires).min();
+        *soonest = shelves.values().flat_map(|shelf| &shelf.items).map(|item| item.stays).min();
     }
 
     /// Checks the books.
     pub(super) fn audit(&self) -> Result<(), String> {
         let (mut all, mut shares) = (Share::default(), BTreeMap::<(Part, Guid), Share>::new());
-        for Item { record, from } in self.shelves.values().flat_map(|shelf| &shelf.items) {
+        for Item { record, from, .. } in self.shelves.values().flat_map(|shelf| &shelf.items) {
             all = all.and(Share::of(record), 0);
             for part in [(Part::Publisher, record.publisher), (Part::Storer, *from)] {
                 let share = shares.entry(part).or_default();

@@ -5,7 +5,6 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::operation::{Operation, Wish};
-use crate::Key;
 use crate::engine::desk::Desk;
 use crate::engine::io::{Failure, Outcome};
 use crate::engine::state::OverlayTimer;
@@ -13,6 +12,7 @@ use crate::engine::timers::Handle;
 use crate::record::{MAX_LIFETIME_SECS, MAX_VALUE_BYTES, PutOptions, Quorum, Record};
 use crate::topology::Topology;
 use crate::topology::event::Ticket;
+use crate::{Key, Time};
 
 /// A record is signed and stored anew after this share of its lifetime, so that two rounds may fail.
 const REPUBLISH_SHARE: u32 = 3;
@@ -31,6 +31,8 @@ pub(super) struct Own {
     pub(super) sequence: Option<u64>,
     /// What it was signed with last: the next is higher, whatever the clock does.
     pub(super) last: u64,
+    /// Until when the last copy lives: no later one lives shorter, else this one would be shown again after it.
+    pub(super) expires: Time,
     /// When it is stored anew.
     pub(super) timer: Handle,
 }
@@ -55,10 +57,10 @@ impl<T: Topology> Desk<'_, T> {
         let (lifetime, sequence) = (options.lifetime.max(MIN_LIFETIME), options.sequence);
         let timer =
             self.state.timers.push(self.now + lifetime / REPUBLISH_SHARE, OverlayTimer::Republish(Box::new(key)));
-        let own = Own { value, lifetime, sequence, last: 0, timer };
+        let own = Own { value, lifetime, sequence, last: 0, expires: Time::ZERO, timer };
         if let Some(old) = self.records().own.insert(key, own) {
             self.state.timers.remove(old.timer);
-            self.records().own.entry(key).and_modify(|own| own.last = old.last);
+            self.records().own.entry(key).and_modify(|own| (own.last, own.expires) = (old.last, old.expires));
         }
         self.store_own(key, Some(ticket), options.quorum);
     }
@@ -95,8 +97,8 @@ impl<T: Topology> Desk<'_, T> {
         let own = self.state.records.as_mut().and_then(|records| records.own.get_mut(&key));
         let Some(own) = own else { return };
         own.last = own.sequence.unwrap_or_else(|| self.now.0.max(own.last.saturating_add(1)));
-        let expires = self.now + own.lifetime;
-        let record = Record::sign(&*self.node.signer, key, own.value.clone(), own.last, expires);
+        own.expires = own.expires.max(self.now + own.lifetime);
+        let record = Record::sign(&*self.node.signer, key, own.value.clone(), own.last, own.expires);
         self.operate(Operation::new(ticket, key, quorum, Wish::Store(Box::new(record))));
     }
 }

@@ -6,7 +6,7 @@ use super::Records;
 use super::own::{MAX_OWN, MIN_LIFETIME, Own};
 use crate::engine::desk::Desk;
 use crate::engine::state::OverlayTimer;
-use crate::record::{MAX_LIFETIME_SECS, MAX_VALUE_BYTES};
+use crate::record::{self, MAX_LIFETIME_SECS, MAX_VALUE_BYTES};
 use crate::snapshot::{KeptRecord, OwnRecord};
 use crate::topology::Topology;
 use crate::{Contact, Time};
@@ -17,9 +17,9 @@ const REPUBLISH_SOON: Duration = Duration::from_secs(1);
 const REPUBLISH_EVERY: Duration = Duration::from_millis(100);
 
 impl Records {
-    /// What is kept for others, in the order of keys, and has not expired.
+    /// What is kept for others, in the order of keys.
     pub(in crate::engine) fn all_kept(&self, now: Time) -> impl Iterator<Item = KeptRecord> {
-        self.kept.all(now).map(|(from, record)| KeptRecord { from, record: record.clone() })
+        self.kept.all(now)
     }
 
     pub(in crate::engine) fn all_own(&self) -> impl Iterator<Item = OwnRecord> {
@@ -34,13 +34,18 @@ impl<T: Topology> Desk<'_, T> {
         for contact in contacts {
             let _ = self.ws.book.learn(contact, self.now);
         }
-        for KeptRecord { from, record } in kept {
-            let key = record.key;
-            if self.state.is_client() || self.check_record(&record).is_err() {
+        for KeptRecord { from, record, stays } in kept {
+            let (key, publisher) = (record.key, record.publisher);
+            let stays = stays.min(record::latest_expiry(self.now));
+            // One that only keeps older ones away is checked as of its last second.
+            let past = stays > self.now.as_secs() && record.expires <= self.now.as_secs();
+            let as_of = if past { Time::from_secs(record.expires.saturating_sub(1)) } else { self.now };
+            if self.state.is_client() || self.check_record(&record, as_of).is_err() {
                 continue;
             }
             let known = self.kept(&key).len();
             self.keep(from, record);
+            self.records().kept.stay(&key, &publisher, stays);
             // Nobody has seen to it lately: it is offered to whoever owns it by now.
             if let Some(shelf) = self.state.records.as_mut().and_then(|records| records.kept.shelf(&key))
                 && known == 0
@@ -53,9 +58,10 @@ impl<T: Topology> Desk<'_, T> {
     }
 
     fn restore_own(&mut self, own: OwnRecord) {
-        let OwnRecord { key, value, lifetime, sequence, last } = own;
+        let OwnRecord { key, value, lifetime, sequence, last, expires } = own;
         let in_bounds = value.len() <= MAX_VALUE_BYTES && lifetime <= Duration::from_secs(MAX_LIFETIME_SECS);
         let routes = self.state.powers.routes;
+        let latest = self.now + Duration::from_secs(MAX_LIFETIME_SECS);
         let known = &self.records().own;
         // What was put since the start is newer.
         if !in_bounds || !routes || known.len() >= MAX_OWN || known.contains_key(&key) {
@@ -64,14 +70,15 @@ impl<T: Topology> Desk<'_, T> {
         let turn = u32::try_from(known.len()).unwrap_or(u32::MAX);
         let at = self.now + REPUBLISH_SOON + REPUBLISH_EVERY.saturating_mul(turn);
         let timer = self.state.timers.push(at, OverlayTimer::Republish(Box::new(key)));
-        let own = Own { value, lifetime: lifetime.max(MIN_LIFETIME), sequence, last, timer };
+        let lifetime = lifetime.max(MIN_LIFETIME);
+        let own = Own { value, lifetime, sequence, last, expires: expires.min(latest), timer };
         self.records().own.insert(key, own);
     }
 }
 
 impl Own {
     fn remembered(&self, key: crate::Key) -> OwnRecord {
-        let Self { value, lifetime, sequence, last, .. } = self;
-        OwnRecord { key, value: value.clone(), lifetime: *lifetime, sequence: *sequence, last: *last }
+        let &Self { ref value, lifetime, sequence, last, expires, .. } = self;
+        OwnRecord { key, value: value.clone(), lifetime, sequence, last, expires }
     }
 }
