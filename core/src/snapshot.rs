@@ -21,8 +21,8 @@ const VERSION: u8 = 2;
 const HEADER_BYTES: usize = MAGIC.len() + 1 + 32 + 32;
 /// How many bytes a snapshot may have: the records of an overlay with the usual bounds, and its own ones.
 pub const MAX_SNAPSHOT_BYTES: usize = 128 << 20;
-/// How many contacts are kept: more than any topology asks to find its way in again.
-pub const MAX_SNAPSHOT_CONTACTS: usize = 256;
+/// How many contacts are kept: as many as a table has in a large overlay (Kademlia among 10^6: 20 in each of 16 buckets).
+pub const MAX_SNAPSHOT_CONTACTS: usize = 512;
 
 /// What a node knows of one overlay.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -98,6 +98,39 @@ async fn count_right(members: &[Member], which: usize, guids: &[Guid], lookups: 
     right
 }
 
+/// Tapestry's own: pointers to an object lie on the way to its root, and searches meet them.
+async fn an_object_is_found_at_all_who_have_it(members: &[Member]) {
+    use tapestry::{Answer, Command};
+    let which = RINGS.iter().position(|ring| *ring == "tapestry").unwrap();
+    let ask = async |at: usize, command: Command| {
+        let answer = members[at].overlays[which].command(command.encode()).await;
+        answer.ok().and_then(|answer| Answer::decode(&answer))
+    };
+    let object = Key::of(b"an object");
+    let servers = [3, 17, 40, 58];
+    let mut guids = servers.map(|at| members[at].node.guid());
+    guids.sort_unstable();
+    for at in servers {
+        assert_eq!(ask(at, Command::Publish(object)).await, Some(Answer::Done));
+    }
+    for at in 0..NODES {
+        let all_found = async {
+            loop {
+                if let Some(Answer::Found(mut found)) = ask(at, Command::Find { object, most: 4 }).await {
+                    found.sort_unstable();
+                    if found == guids {
+                        return;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all_found).await.unwrap_or_else(|_| panic!("node {at} does not find it"));
+    }
+    let nothing = ask(9, Command::Find { object: Key::of(b"another"), most: 4 }).await;
+    assert_eq!(nothing, Some(Answer::Found(Vec::new())));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn six_rings_on_the_same_nodes_share_one_session_for_each_pair_and_find_every_owner() {
     let members = start().await;
@@ -110,6 +143,7 @@ async fn six_rings_on_the_same_nodes_share_one_session_for_each_pair_and_find_ev
         };
         tokio::time::timeout(PATIENCE, all_right).await.unwrap_or_else(|_| panic!("{ring} does not find every owner"));
     }
+    an_object_is_found_at_all_who_have_it(&members).await;
     let (mut sessions, mut shared) = (0, 0);
     for member in &members {
         let peers = member.node.peers().await.unwrap();

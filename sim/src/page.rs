@@ -250,10 +250,12 @@ fn attack(report: &Report, page: &mut String) {
     ];
     let (attackers, kind) = (number(damage.attackers as f64), damage.kind.name());
     let note = format!(
-        "{attackers} attackers ({kind}) among {} honest peers, who alone ask; {} blamed, {} of them wrongly",
+        "{attackers} attackers ({kind}) among {} honest peers, who alone ask; {} blamed, {} of them wrongly; \
+         {} claims refused",
         number(damage.honest as f64),
         number(damage.blamed as f64),
-        number(damage.wronged as f64)
+        number(damage.wronged as f64),
+        number(damage.doubts as f64)
     );
     card(page, "wide", "An attack", &note, &side_by_side(&columns, &rows));
 }

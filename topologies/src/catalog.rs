@@ -7,6 +7,7 @@
 //! The simulator wants topologies typed rather than erased; `typed` turns a name into a type.
 
 mod error;
+mod overlay;
 mod standard;
 #[cfg(any(
     feature = "full-mesh",
@@ -29,9 +30,10 @@ use polymorph_core::topology::layer::Layer;
 use polymorph_core::topology::model::Model;
 use polymorph_core::{Guid, OverlayId, Place};
 
-use crate::setting::{Configure, Knob, Setting, SettingError};
+use crate::setting::{Configure, Setting, SettingError};
 pub use error::CatalogError;
 use error::nearest;
+use overlay::LOOKUP;
 
 /// What a topology looks like from afar.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -170,47 +172,6 @@ fn apply<C: Configure>(config: &mut C, pairs: &mut Pairs<'_>) -> Result<(), Sett
     Ok(())
 }
 
-const LOOKUP: Setting = Setting::new("lookup", "recursive", "how lookups find their way: recursive, iterative or semi");
-
-/// The lookup settings that every key-routed overlay has.
-impl Configure for Overlay {
-    fn table() -> Vec<Knob<Self>> {
-        const WAYS: [(&str, Lookup); 3] =
-            [("recursive", Lookup::Recursive), ("iterative", Lookup::Iterative), ("semi", Lookup::Semi)];
-        let Setting { key, default, help } = LOOKUP;
-        vec![
-            Knob::one_of(key, default, help, &WAYS, |overlay| &mut overlay.lookup),
-            Knob::number(
-                "alpha",
-                "3",
-                "how many questions an iterative lookup has on the way at once",
-                1..=MAX_ALPHA,
-                |overlay| &mut overlay.alpha,
-            ),
-            Knob::number("disjoint", "1", "how many disjoint paths a lookup takes", 1..=MAX_DISJOINT, |overlay| {
-                &mut overlay.disjoint
-            }),
-            Knob::number("records", "65536", "how many records a peer keeps for others", 1..=MAX_RECORDS, |overlay| {
-                &mut overlay.records
-            }),
-            Knob::number(
-                "spill",
-                "0",
-                "how many peers beyond the replicas are asked to keep a record when some are full",
-                0..=MAX_SPILL,
-                |overlay| &mut overlay.spill,
-            ),
-            Knob::number(
-                "settle",
-                "0",
-                "how many of the nearest each path of an iterative lookup settles; 0 for as many as the topology says",
-                0..=MAX_SETTLED,
-                |overlay| &mut overlay.settle,
-            ),
-        ]
-    }
-}
-
 /// What there is to choose from.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -336,17 +297,6 @@ fn refuse_rest(topology: &str, rest: &Pairs<'_>, known: &[&'static str]) -> Resu
         }),
     }
 }
-
-/// The most questions of one lookup at once: libp2p asks 10, more would only flood.
-const MAX_ALPHA: usize = 32;
-/// The most a path settles: the engine's answers name no more.
-const MAX_SETTLED: usize = 64;
-/// The most disjoint paths: with 8, 99 of 100 lookups evade a fifth of bad peers (S/Kademlia, §5).
-const MAX_DISJOINT: usize = 16;
-/// The most records of a peer: a million, of a gigabyte at most.
-const MAX_RECORDS: usize = 1 << 20;
-/// The most peers beyond the replicas: as many as the longest successor list names.
-const MAX_SPILL: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -363,6 +363,10 @@ impl<T: Topology> Host<T> for Desk<'_, T> {
             }
             Action::Notice(line) => self.watch(Watch::Notice(line)),
             Action::Blame { peer, why } => self.blame(peer, why),
+            Action::Doubt { why } => {
+                self.state.metrics.doubts += 1;
+                self.watch(Watch::Notice(why.into()));
+            }
         }
         Ok(())
     }

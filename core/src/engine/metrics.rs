@@ -24,6 +24,8 @@ pub struct Metrics {
     pub timeouts: u64,
     /// Broken rules.
     pub faults: u64,
+    /// What the topology was told and did not believe, with nobody to blame.
+    pub doubts: u64,
     /// Records kept for others, now.
     pub records: u64,
     /// Records given to other replicas because ranges moved.

@@ -145,6 +145,8 @@ pub(super) struct State<T: Topology> {
     /// None until there was one.
     pub(super) casts: Option<Box<Casts>>,
     pub(super) records: Option<Box<Records>>,
+    /// Whom this node knew before it was restarted, until it has its place again.
+    pub(super) known: Box<[Guid]>,
     /// Through whom a client does everything.
     pub(super) gateways: Vec<Guid>,
     /// What the frame being handled takes of its sender's credit, until it is clear who gives it back.
@@ -179,6 +181,7 @@ impl<T: Topology> Overlay<T> {
             ids: 0,
             casts: None,
             records: None,
+            known: Box::default(),
             gateways: Vec::new(),
             charge: 0,
             class: Class::Control,

@@ -194,6 +194,10 @@ impl<T: Topology> Turn<'_, T> {
         if change != Change::Addresses {
             if let Some((_, mut desk)) = self.open(slot) {
                 desk.moved(change);
+                if change == Change::Range && !desk.state.known.is_empty() {
+                    let peers = core::mem::take(&mut desk.state.known).into();
+                    desk.tell(Lane::TOP, Event::Known { peers });
+                }
             }
             return;
         }

@@ -56,6 +56,8 @@ pub enum Action<T: Topology> {
     Notice(String),
     /// A peer broke the rules.
     Blame { peer: Guid, why: &'static str },
+    /// Something that was said is not believed.
+    Doubt { why: &'static str },
 }
 
 impl<T: Topology> fmt::Debug for Action<T> {
@@ -288,6 +290,12 @@ impl<'a, T: Topology> Context<'a, T> {
     /// Counts a broken rule against a peer; after several it is dropped.
     pub fn blame(&mut self, peer: Guid, why: &'static str) {
         self.act(Action::Blame { peer, why });
+    }
+
+    /// Counts something that was said and is refused because this node knows better, where whoever passed it on need
+    /// not be the one who lied.
+    pub fn doubt(&mut self, why: &'static str) {
+        self.act(Action::Doubt { why });
     }
 }
 

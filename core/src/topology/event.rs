@@ -94,6 +94,12 @@ pub enum Event<T: Topology> {
         /// Peers said to be in the overlay.
         seeds: Vec<Guid>,
     },
+    /// This node has its place again after a restart, and these it knew before: candidates for its tables. They need not be
+    /// there any longer.
+    Known {
+        /// Peers that were in the overlay; as many as a [snapshot](crate::snapshot) holds.
+        peers: Vec<Guid>,
+    },
     /// Leave in good order, now; the engine tells the linked peers afterwards.
     Leave,
     /// A link that this node or the peer wants is up.
@@ -220,6 +226,7 @@ impl<T: Topology> Event<T> {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Join { .. } => "join",
+            Self::Known { .. } => "known",
             Self::Leave => "leave",
             Self::PeerUp { .. } => "peer up",
             Self::PeerDown { .. } => "peer down",

@@ -171,6 +171,10 @@ impl<U: Topology, B: Topology> Topology for Layer<U, B> {
                 self.tell_base(lane, Event::Join { seeds: seeds.clone() }, cx);
                 self.tell_upper(lane, Event::Join { seeds }, cx);
             }
+            Event::Known { peers } => {
+                self.tell_base(lane, Event::Known { peers: peers.clone() }, cx);
+                self.tell_upper(lane, Event::Known { peers }, cx);
+            }
             Event::Leave => {
                 self.tell_upper(lane, Event::Leave, cx);
                 self.tell_base(lane, Event::Leave, cx);

@@ -54,6 +54,7 @@ pub(crate) trait Lift<I: Topology, O: Topology> {
                 Event::Addresses { peer, addresses: addresses.into_iter().filter_map(Self::inner_address).collect() }
             }
             Event::Join { seeds } => Event::Join { seeds },
+            Event::Known { peers } => Event::Known { peers },
             Event::Leave => Event::Leave,
             Event::PeerUp { peer } => Event::PeerUp { peer },
             Event::PeerDown { peer, why } => Event::PeerDown { peer, why },
@@ -93,6 +94,7 @@ pub(crate) trait Lift<I: Topology, O: Topology> {
             Action::Change(change) => Action::Change(change),
             Action::Notice(line) => Action::Notice(line),
             Action::Blame { peer, why } => Action::Blame { peer, why },
+            Action::Doubt { why } => Action::Doubt { why },
         }
     }
 }

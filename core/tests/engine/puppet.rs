@@ -23,6 +23,7 @@ pub(crate) enum Say {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Seen {
     Join(Vec<Guid>),
+    Known(Vec<Guid>),
     Leave,
     Up(Guid),
     Down(Guid, Down),
@@ -112,6 +113,7 @@ impl Puppet {
 fn seen(event: &Event<Puppet>) -> Option<Seen> {
     Some(match event {
         Event::Join { seeds } => Seen::Join(seeds.clone()),
+        Event::Known { peers } => Seen::Known(peers.clone()),
         Event::Leave => Seen::Leave,
         Event::PeerUp { peer } => Seen::Up(*peer),
         Event::PeerDown { peer, why } => Seen::Down(*peer, *why),

@@ -16,7 +16,7 @@ use polymorph_core::wire::frame::Body;
 use polymorph_core::{Guid, Key, Time};
 
 use crate::net::Net;
-use crate::restart::{OVERLAY, kill, restart, resume, snapshot};
+use crate::restart::{OVERLAY, kill, restart, snapshot};
 use crate::spec::{Spec, spec};
 
 pub(crate) const KEY: Key = Key([7; 32]);

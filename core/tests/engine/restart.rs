@@ -8,11 +8,12 @@ use polymorph_core::engine::io::{Command, Outcome};
 use polymorph_core::engine::{Contacts, Engine, Slot, Workspace, settings};
 use polymorph_core::record::{Receipt, Record};
 use polymorph_core::snapshot::{KeptRecord, OwnRecord, Snapshot};
+use polymorph_core::topology::event::Change;
 use polymorph_core::topology::question::Hold;
 use polymorph_core::{Contact, Ed25519, Key, OverlayId, Time};
 
 use crate::net::Net;
-use crate::puppet::Say;
+use crate::puppet::{Say, Seen};
 use crate::records::{HOUR, KEY, attach_known, evil_with, get, kept, known, publisher, put, refused, store, three};
 use crate::spec::spec;
 
@@ -226,4 +227,29 @@ fn only_members_of_an_overlay_are_in_its_snapshot() {
     assert_eq!(two, both);
     let node = &mut net.nodes[0];
     assert_eq!(node.engine.snapshot(net.now, Slot(7), &mut *node.ws.book), None);
+}
+
+#[test]
+fn a_topology_is_told_whom_it_knew_when_it_has_its_place_again() {
+    let mut net = Net::new(3, 4);
+    (0..4).for_each(|at| drop(net.attach(at, spec("ring"))));
+    for peer in 1..4 {
+        let peer = net.guid(peer);
+        net.act(0, move |cx| cx.want(peer, Hold::Required));
+    }
+    net.run_secs(5);
+    let node = &mut net.nodes[0];
+    let Snapshot { contacts, .. } = node.engine.snapshot(net.now, Slot(0), &mut *node.ws.book).expect("it is attached");
+    let known: Vec<_> = contacts.iter().map(Contact::guid).collect();
+    assert_eq!(known.len(), 3);
+    kill(&mut net, 0);
+    let strings = net.attach(0, spec("ring"));
+    net.command(0, Slot(0), Command::Restore { contacts, kept: Vec::new(), own: Vec::new() });
+    net.run_secs(5);
+    net.act(0, |cx| cx.change(Change::NeighborUp(cx.me())));
+    let told = |seen: Vec<Seen>| seen.into_iter().filter(|seen| matches!(seen, Seen::Known(_))).collect::<Vec<_>>();
+    assert_eq!(told(strings.seen()), [], "it has none");
+    net.act(0, |cx| cx.change(Change::Range));
+    net.act(0, |cx| cx.change(Change::Range));
+    assert_eq!(told(strings.seen()), [Seen::Known(known)], "once");
 }

@@ -57,6 +57,14 @@ pub(crate) async fn run(arguments: Arguments, common: &Common, interrupt: &Inter
     interrupt.or(tried).await.map_or(Ok(Ended::Interrupted), |ended| ended.map_err(Into::into))
 }
 
+impl Arguments {
+    /// The command that plays one run of this topology again.
+    fn again(&self, replay: &Replay) -> String {
+        let sets: String = self.set.iter().map(|set| format!(" --set {set}")).collect();
+        format!("polymorph conform {} --peers {}{sets} --replay '{replay}'", self.topology, self.peers)
+    }
+}
+
 struct Trial<'a> {
     arguments: &'a Arguments,
     seeds: core::ops::Range<u64>,
@@ -77,24 +85,26 @@ impl Visitor for Trial<'_> {
         for law in Law::ALL.into_iter().filter(|law| arguments.law.is_none_or(|only| only == *law)) {
             let finding = subject.find(law, seeds.clone());
             kept &= !matches!(finding.verdict, Verdict::Violated(_));
-            say(&arguments.topology, &finding, form);
+            say(arguments, &finding, form);
         }
         if kept { Ended::Done } else { Ended::Refused }
     }
 }
 
-fn say(topology: &str, finding: &Finding, form: Form) {
+fn say(arguments: &Arguments, finding: &Finding, form: Form) {
     let human = || {
         let (law, verdict) = (finding.law, finding.verdict.name());
         let row = format!("{law:<14} {verdict:<12} {:>5}  {}", finding.seeds, finding.note());
         match &finding.verdict {
-            Verdict::Violated(failure) => format!("{}\n{failure}", row.trim_end()),
+            Verdict::Violated(failure) => {
+                format!("{}\n{failure}\n  here:                  {}", row.trim_end(), arguments.again(&failure.replay))
+            }
             _ => row.trim_end().to_owned(),
         }
     };
     let json = || {
         let mut row = json!(finding);
-        row["topology"] = json!(topology);
+        row["topology"] = json!(arguments.topology);
         row
     };
     form.say(if form == Form::Human { human() } else { String::new() }, json);

@@ -135,6 +135,7 @@ async fn overlays(node: &Running) -> anyhow::Result<Vec<Value>> {
             "payload_bytes_in": metrics.payload_bytes_in, "payload_bytes_out": metrics.payload_bytes_out,
             "forwards": metrics.forwards, "copies": metrics.copies, "duplicates": metrics.duplicates,
             "dropped": metrics.dropped, "timeouts": metrics.timeouts, "faults": metrics.faults,
+            "doubts": metrics.doubts,
             "records": metrics.records, "records_handed_over": metrics.handed_over,
             "records_refused": {
                 "older": metrics.refused.older, "forged": metrics.refused.forged,

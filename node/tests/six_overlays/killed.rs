@@ -1,6 +1,7 @@
 //! A quarter of the nodes is killed at once: no goodbye, only sockets that close. What was put is read all the same, and
 //! those that are started again with what they knew are of use at once.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -81,7 +82,8 @@ async fn what_was_put_in_any_ring_is_read_after_a_quarter_of_the_nodes_was_kille
     let mut remembered = Vec::new();
     for member in members.iter().enumerate().filter(|(at, _)| is_killed(*at)).map(|(_, member)| member) {
         let snapshots: Vec<Vec<u8>> = join_all(member.overlays.iter().map(snapshot)).await;
-        remembered.push((member.identity.clone(), snapshots));
+        let tables = join_all(member.overlays.iter().map(table)).await;
+        remembered.push((member.identity.clone(), snapshots, tables));
     }
     doomed.shutdown_background();
     let killed = Instant::now();
@@ -102,8 +104,26 @@ async fn what_was_put_in_any_ring_is_read_after_a_quarter_of_the_nodes_was_kille
         println!("{ring}: every owner found, {:?} after the kill", killed.elapsed());
     }
     let again = Instant::now();
-    let back = join_all(remembered.into_iter().map(|(identity, snapshots)| restarted(identity, snapshots))).await;
+    let (restarts, tables): (Vec<_>, Vec<_>) =
+        remembered.into_iter().map(|(identity, snapshots, tables)| (restarted(identity, snapshots), tables)).unzip();
+    let back = join_all(restarts).await;
     println!("{} nodes have joined every ring again after {:?}", back.len(), again.elapsed());
+    for (which, ring) in RINGS.into_iter().enumerate() {
+        let half_is_back = async {
+            loop {
+                let now = join_all(back.iter().map(|member| table(&member.overlays[which]))).await;
+                let before = tables.iter().map(|tables| &tables[which]);
+                let had: usize = before.clone().map(BTreeSet::len).sum();
+                let has: usize = before.zip(&now).map(|(before, now)| before.intersection(now).count()).sum();
+                if has * 2 >= had {
+                    return (has, had);
+                }
+                sleep(PAUSE).await;
+            }
+        };
+        let (has, had) = timeout(PATIENCE, half_is_back).await.unwrap_or_else(|_| panic!("{ring} forgot its tables"));
+        println!("{ring}: {has} of {had} entries are back, {:?} after the restart", again.elapsed());
+    }
     for (which, ring) in RINGS.into_iter().enumerate() {
         let mut asked = 0;
         for number in 0..VALUES {
@@ -124,6 +144,11 @@ async fn what_was_put_in_any_ring_is_read_after_a_quarter_of_the_nodes_was_kille
         timeout(PATIENCE, all_right).await.unwrap_or_else(|_| panic!("{ring} does not find every owner"));
         println!("{ring}: every owner found, {:?} after the restart", again.elapsed());
     }
+}
+
+/// Who is in a node's table.
+async fn table(overlay: &Overlay) -> BTreeSet<Guid> {
+    overlay.neighbors().await.unwrap().into_iter().map(|neighbor| neighbor.peer).collect()
 }
 
 /// What a node would have on its disk.

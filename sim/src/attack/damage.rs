@@ -63,6 +63,8 @@ pub struct Damage {
     pub blamed: usize,
     /// Of these, how often it was an honest one.
     pub wronged: usize,
+    /// How often honest peers refused what they were told, without anybody to blame.
+    pub doubts: u64,
 }
 
 /// How much is asked.
@@ -95,12 +97,14 @@ pub fn measure<M: Model>(
     let bad: BTreeSet<Guid> = assault.attackers.iter().map(|peer| world.guid(*peer)).collect();
     let honest =
         Census::new(before.overlay, before.guids.iter().filter(|guid| !bad.contains(*guid)).copied().collect());
+    let doubted = doubts(world, &honest);
     let during = Survey { terms, config, honest: &honest, key, assault: Some(&assault) };
     let with = during.ask(world, plan);
     if honest.guids.len() == before.guids.len() {
         // Newcomers: what was right before is what would be right without them.
         without.honest = without.consistent;
     }
+    let doubted = doubts(world, &honest).saturating_sub(doubted);
     let blamed = &world.blamed()[blamed.min(world.blamed().len())..];
     Damage {
         kind: attack.kind,
@@ -111,7 +115,15 @@ pub fn measure<M: Model>(
         with,
         blamed: blamed.len(),
         wronged: blamed.iter().filter(|blamed| !bad.contains(&blamed.peer)).count(),
+        doubts: doubted,
     }
+}
+
+/// What honest peers did not believe so far.
+fn doubts<M: Model>(world: &World<M>, honest: &Census) -> u64 {
+    let peers = honest.guids.iter().filter_map(|guid| world.peer(guid));
+    let doubts = |peer| Some(world.engine(peer)?.metrics(world.slot(peer))?.doubts);
+    peers.filter_map(doubts).sum()
 }
 
 /// Who asks, and what is right.

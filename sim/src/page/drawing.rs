@@ -40,9 +40,10 @@ pub(super) fn draw(portrait: &Portrait, layout: Layout) -> String {
     let room = libm::sqrt(100.0 / portrait.peers.len() as f64).clamp(0.75, 1.8);
     for (peer, (x, y)) in portrait.peers.iter().zip(&at) {
         let radius = room * (3.2 + 3.4 * libm::sqrt(peer.load.clamp(0.0, 4.0)) - 1.6);
+        let class = if peer.attacks { "peer bad" } else { "peer" };
         let _ = write!(
             svg,
-            "<circle class=\"peer\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\"><title>{}: {} neighbors, {}× the mean \
+            "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\"><title>{}: {} neighbors, {}× the mean \
              load</title></circle>",
             peer.guid,
             peer.degree,
@@ -50,10 +51,10 @@ pub(super) fn draw(portrait: &Portrait, layout: Layout) -> String {
         );
     }
     svg.push_str("</svg>");
-    svg + &legend(&groups) + "</div>"
+    svg + &legend(&groups, portrait.peers.iter().filter(|peer| peer.attacks).count()) + "</div>"
 }
 
-fn legend(groups: &[Group<'_>]) -> String {
+fn legend(groups: &[Group<'_>], attackers: usize) -> String {
     let mut list = String::from("<ul class=\"legend\">");
     for (color, group) in groups.iter().enumerate() {
         let _ = write!(
@@ -63,6 +64,9 @@ fn legend(groups: &[Group<'_>]) -> String {
             group.name,
             number(group.links.len() as f64)
         );
+    }
+    if attackers > 0 {
+        let _ = write!(list, "<li><i class=\"bad\"></i><span>attacker <small>{attackers}</small></span></li>");
     }
     list.push_str("<li><small>A dot is a peer; the more it has to do, the larger it is.</small></li></ul>");
     list

@@ -62,13 +62,15 @@ fn report() -> Report {
     let calm = Service { lookups: 8, ok: 8, consistent: Some(8), honest: Some(8), ..Service::default() };
     let with = Service { ok: 6, honest: Some(2), tables: 0.125, reliability: Some(0.75), ..calm };
     let (kind, share, attackers, honest) = (Kind::Sybil, 0.2, 4, 16);
-    report.attack = Some(Damage { kind, share, attackers, honest, without: calm, with, blamed: 3, wronged: 0 });
+    report.attack =
+        Some(Damage { kind, share, attackers, honest, without: calm, with, blamed: 3, wronged: 0, doubts: 5 });
     report.records = Some(Records { count: 40, stored: 40, found: 39, ..Records::default() });
     report.shape.load = vec![0.5, 1.5];
     report.shape.degree = Bins::of([2.0, 2.0, 3.0], 1.0);
     report.shape.kinds =
         vec![report::Kind { name: "copy", frames: 2, bytes: 2048 }, report::Kind { name: "ping", frames: 1, bytes: 9 }];
     report.shape.portrait = Portrait::of(OverlayId([1; 32]), peers.collect());
+    report.shape.portrait.as_mut().expect("they are few").peers[0].attacks = true;
     report
 }
 
@@ -124,11 +126,13 @@ fn the_page_says_what_the_report_says() {
         "<td>100 %</td><td>25.0 %</td>",
         "12.5 %",
         "97.5 %</b><span>values found again",
+        "; 5 claims refused",
         "successor",
         "finger",
+        "attacker <small>1</small>",
     ];
     said.iter().for_each(|words| assert!(page.contains(words), "the page lacks {words:?}"));
-    assert_eq!(page.matches("<circle").count(), 20);
+    assert_eq!((page.matches("<circle").count(), page.matches("\"peer bad\"").count()), (20, 1));
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct Sitter {
     pub load: f64,
     /// Its neighbors.
     pub degree: usize,
+    /// Whether it attacks the others.
+    pub attacks: bool,
 }
 
 /// Two peers of whom at least one calls the other its neighbor.
@@ -69,7 +71,7 @@ impl Portrait {
             let mut others: Vec<Guid> = neighbors.iter().map(|neighbor| neighbor.peer).collect();
             others.sort_unstable();
             others.dedup();
-            Sitter { guid, position, load, degree: others.len() }
+            Sitter { guid, position, load, degree: others.len(), attacks: false }
         };
         Some(Self { peers: all.into_iter().map(sit).collect(), links })
     }

@@ -85,7 +85,11 @@ fn shape<T: Topology>(world: &World<T>, alive: &[Peer], degrees: &[f64], load: &
             let neighbors = world.topology(peer).map(T::neighbors).unwrap_or_default();
             (world.guid(peer), against(load), neighbors)
         };
-        Portrait::of(overlay.id(), alive.iter().zip(load).map(sit).collect())
+        let mut portrait = Portrait::of(overlay.id(), alive.iter().zip(load).map(sit).collect())?;
+        for sitter in &mut portrait.peers {
+            sitter.attacks = world.peer(&sitter.guid).is_some_and(|peer| world.is_corrupt(peer));
+        }
+        Some(portrait)
     });
     Shape {
         degree: Bins::of(degrees.iter().copied(), 1.0),

@@ -3,6 +3,7 @@ use polymorph_core::topology::event::Event;
 use polymorph_core::topology::model::Claims;
 
 use super::*;
+use crate::setting::Knob;
 
 /// Somebody else's topology, which stands on another one.
 struct Loud;

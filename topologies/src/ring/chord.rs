@@ -24,6 +24,7 @@
 //! peer goes on from that of its virtual nodes which stands nearest before the key (`way`), and virtual nodes of one
 //! peer speak to each other without a wire (`together`).
 
+mod doubts;
 mod last_hop;
 mod model;
 mod name;

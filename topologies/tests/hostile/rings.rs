@@ -76,6 +76,47 @@ fn chord_refuses_virtual_nodes_that_nobody_has() {
 }
 
 #[test]
+fn chord_believes_no_list_that_passes_over_who_is_there() {
+    let (mut node, mut paper) = member::<chord::Chord>();
+    let place = paper.place;
+    let far = |peer: &Guid| place.position(guid(0)).clockwise(&place.position(*peer));
+    let named = |node: &chord::Chord| node.stands()[0].successors.iter().map(|(peer, _)| *peer).collect::<Vec<_>>();
+    let (before, all) = (named(&node), peers(&node));
+    let told = |node: &mut chord::Chord, paper: &mut Paper<chord::Chord>, successors: Vec<Guid>| {
+        let stabilize = chord::Timer { index: 0, beat: chord::Beat::Stabilize };
+        let asked = paper.tell(node, Event::Timer(stabilize));
+        let ticket = asked.iter().find_map(|action| match action {
+            Action::Call { ticket, message: chord::Message::Ask, .. } => Some(*ticket),
+            _ => None,
+        });
+        let ticket = ticket.expect("it asks its successor");
+        let message = chord::Message::State { predecessor: Some(place.me), successors };
+        paper.tell(node, Event::Reply { ticket, from: before[0], message, payload: Bytes::new() })
+    };
+    // Out of order: nobody's list is.
+    for list in [vec![before[2], before[1]], vec![before[1], before[1]], vec![before[0]]] {
+        let done = told(&mut node, &mut paper, list);
+        assert!(matches!(done[..], [Action::Blame { peer, .. }] if peer == before[0]));
+    }
+    assert_eq!(named(&node), before);
+    // In order, and all of them far away: those between are asked, and stay.
+    let mut strangers = crowd();
+    strangers.sort_by_key(far);
+    strangers.retain(|peer| far(peer) > far(&before[15]));
+    let list: Vec<Guid> = strangers.into_iter().step_by(50).take(15).collect();
+    let asked = calls(&told(&mut node, &mut paper, list.clone()));
+    assert_eq!(asked[..15], before[1..], "all of the list that were passed over");
+    assert!(all.iter().all(|peer| peers(&node).contains(peer)));
+    assert_eq!(named(&node), before);
+    // Who is there shows that it was a lie; who is not goes.
+    let first = Ticket(paper.tickets + 1 - asked.len() as u64);
+    let event = Event::Reply { ticket: first, from: before[1], message: chord::Message::Pong, payload: Bytes::new() };
+    assert!(matches!(paper.tell(&mut node, event)[..], [Action::Doubt { .. }]));
+    paper.tell(&mut node, Event::Failed { ticket: Ticket(first.0 + 1), peer: before[2] });
+    assert_eq!(named(&node)[..3], [before[0], before[1], before[3]]);
+}
+
+#[test]
 fn pastry_takes_nobody_in_or_out_on_anothers_word() {
     let (mut node, mut paper) = member::<pastry::Pastry>();
     let before = peers(&node);

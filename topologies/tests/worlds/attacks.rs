@@ -4,11 +4,12 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use polymorph_core::engine::Slot;
 use polymorph_core::engine::settings::{Lookup, Overlay};
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::Model;
 use polymorph_core::wire::{Body, Frame};
-use polymorph_core::{Guid, Key};
+use polymorph_core::{Guid, Key, OverlayId};
 use polymorph_sim::attack::damage::{Damage, Plan, measure};
 use polymorph_sim::attack::{Attack, Attacker, Fate, Kind, Scene};
 use polymorph_sim::workload::{self, Lookups};
@@ -16,7 +17,7 @@ use polymorph_sim::{Codec, Options, Peer, Terms, World};
 use polymorph_topologies::catalog::Catalog;
 use polymorph_topologies::catalog::typed::{Visitor, visit};
 use polymorph_topologies::mesh::HyParViewPlumtree;
-use polymorph_topologies::ring::chord::Chord;
+use polymorph_topologies::ring::chord::{self, Chord};
 use polymorph_topologies::ring::kademlia::{self, Kademlia};
 
 use crate::every_topology::options;
@@ -73,6 +74,52 @@ fn who_lists_only_whom_it_heard_is_not_poisoned_by_hearsay() {
     // A tenth of all peers is a tenth of the tables, and owns a tenth of the keys.
     assert!((0.05..0.15).contains(&damage.with.tables));
     assert!(damage.with.honest >= Some(LOOKUPS * 3 / 4));
+}
+
+/// Answers who follows it with others like it, in good order.
+struct Smooth {
+    gang: Arc<[Guid]>,
+    overlay: OverlayId,
+}
+
+impl Attacker<Chord> for Smooth {
+    fn says(&mut self, mut frame: Frame<Chord>, scene: &mut Scene<Chord>) -> Fate<Chord> {
+        if let Body::Reply { message: chord::Message::State { successors, .. }, .. } = &mut frame.body {
+            let me = self.overlay.position(scene.me, 0);
+            let mut others: Vec<Guid> = self.gang.iter().copied().filter(|other| *other != scene.me).collect();
+            others.sort_by_key(|other| me.clockwise(&self.overlay.position(*other, 0)));
+            *successors = others;
+        }
+        Fate::Pass(frame)
+    }
+}
+
+#[test]
+fn a_ring_keeps_its_tables_whatever_successors_liars_name() {
+    let clumsy = of_chord("poison:0.1");
+    assert!(clumsy.with.consistent >= Some(LOOKUPS / 2), "whoever asks over a liar is lied to");
+    assert!((0.05..0.15).contains(&clumsy.with.tables));
+    assert!(clumsy.blamed > 0 && clumsy.wronged == 0, "lists out of order are their speaker's own");
+
+    let (terms, config) = (Terms::default(), chord::Config::default());
+    let mut world = World::<Chord>::new(Options::seeded(2));
+    let peers = world.ideal(&terms, &config, PEERS).expect("an ideal world");
+    let (liars, honest) = peers.split_at(PEERS / 10);
+    let gang: Arc<[Guid]> = liars.iter().map(|peer| world.guid(*peer)).collect();
+    let overlay = terms.name.id();
+    liars.iter().for_each(|peer| world.corrupt(*peer, Smooth { gang: gang.clone(), overlay }));
+    let tables = |world: &World<Chord>| -> Vec<_> {
+        honest.iter().map(|peer| world.topology(*peer).expect("it is in").neighbors()).collect()
+    };
+    let before = tables(&world);
+    world.run_for(Duration::from_secs(1800));
+    assert_eq!(tables(&world), before);
+    assert!(
+        honest
+            .iter()
+            .any(|peer| world.engine(*peer).and_then(|engine| engine.metrics(Slot(0))).is_some_and(|of| of.doubts > 0))
+    );
+    assert!(world.blamed().is_empty(), "whoever passes a lie on is no liar");
 }
 
 /// How many are there before a third of them turn coat, or half as many come.

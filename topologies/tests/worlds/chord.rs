@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use polymorph_core::engine::Outcome;
+use polymorph_core::engine::io::Command;
 use polymorph_core::topology::model::Model;
 use polymorph_core::topology::question::Role;
 use polymorph_core::{Guid, Key};
@@ -323,4 +324,23 @@ fn a_quiet_ring_says_about_as_much_as_it_claims() {
 #[test]
 fn the_same_seed_goes_the_same_way() {
     assert_goes_the_same_way(|| world::<Chord>(9), &Config::default());
+}
+
+#[test]
+fn who_is_started_again_has_its_fingers_back_at_once() {
+    let config = Config::default();
+    let fingers = |known: usize| {
+        let (mut world, peers) = settled::<Chord>(4, &config, 300);
+        world.run_for(Duration::from_secs(60));
+        let peer = add(&mut world, &config);
+        let contacts = peers.iter().step_by(3).take(known).map(|peer| world.contact(*peer)).collect();
+        world.command(peer, Command::Restore { contacts, kept: Vec::new(), own: Vec::new() });
+        world.join(peer, &peers[..1]);
+        // The time in which it finds its place: no more than two lookups, over new wires.
+        world.run_until(Duration::from_secs(20), |world| is_member(world, peer));
+        world.run_for(Duration::from_millis(10));
+        with_role(&world, peer, Role::Finger).len()
+    };
+    assert_eq!(fingers(0), 0, "they are yet to be looked up");
+    assert!(fingers(100) >= 3);
 }

@@ -9,6 +9,8 @@ mod attacks;
 mod bounded;
 #[cfg(feature = "chord")]
 mod chord;
+#[cfg(all(feature = "chord", feature = "kademlia", feature = "pastry", feature = "tapestry"))]
+mod churn;
 mod every_topology;
 #[cfg(feature = "full-mesh")]
 mod full_mesh;
@@ -23,7 +25,14 @@ mod pastry;
 mod plumtree_on_hyparview;
 #[cfg(feature = "polyring")]
 mod polyring;
-#[cfg(all(feature = "chord", feature = "kademlia", feature = "pastry"))]
+#[cfg(all(
+    feature = "chord",
+    feature = "kademlia",
+    feature = "pastry",
+    feature = "tapestry",
+    feature = "symphony",
+    feature = "one-hop"
+))]
 mod records;
 #[cfg(all(feature = "scribe", feature = "chord", feature = "kademlia"))]
 mod scribe;

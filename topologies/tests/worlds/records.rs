@@ -4,18 +4,18 @@
 use std::time::Duration;
 
 use polymorph_core::topology::model::Model;
-use polymorph_sim::churn::{Churn, Lifetimes};
 use polymorph_sim::report;
 use polymorph_sim::workload::{self, Records};
 use polymorph_sim::{Terms, seed_or};
 use polymorph_topologies::ring::chord::{self, Chord};
 use polymorph_topologies::ring::kademlia::{self, Kademlia};
+use polymorph_topologies::ring::one_hop::{self, OneHop};
 use polymorph_topologies::ring::pastry::{self, Pastry};
+use polymorph_topologies::ring::symphony::{self, Symphony};
+use polymorph_topologies::ring::tapestry::{self, Tapestry};
 
+use crate::churn::come_and_go;
 use crate::support::settled;
-
-/// Weibull sessions with a mean of an hour: 2340 s Γ(1 + 1/0.59).
-const SESSIONS: Lifetimes = Lifetimes::Weibull { shape: 0.59, scale: Duration::from_secs(2340) };
 
 /// Puts values into a quiet world, lets peers come and go for so long, and fetches them.
 fn lie<M: Model>(config: &M::Config, peers: usize, count: usize, hours: u64) -> report::Records {
@@ -23,9 +23,7 @@ fn lie<M: Model>(config: &M::Config, peers: usize, count: usize, hours: u64) -> 
     let (mut world, _) = settled::<M>(seed, config, peers);
     world.run_for(Duration::from_secs(60));
     let lying = workload::put(&mut world, &Terms::default().name, &Records { count, ..Records::default() });
-    let newcomers = config.clone();
-    world.newcomers(&Terms::default(), move |place| M::new(&newcomers, place));
-    world.churn(Some(Churn::new(SESSIONS)));
+    come_and_go(&mut world, config);
     world.run_for(Duration::from_secs(3600 * hours));
     let records = lying.fetch(&mut world);
     println!("{records:?}");
@@ -66,4 +64,19 @@ fn kademlia_keeps_all_values_while_peers_come_and_go() {
 #[test]
 fn pastry_keeps_all_values_while_peers_come_and_go() {
     all_are_there(&lie::<Pastry>(&pastry::Config::default(), 100, 250, 3));
+}
+
+#[test]
+fn tapestry_keeps_all_values_while_peers_come_and_go() {
+    all_are_there(&lie::<Tapestry>(&tapestry::Config::default(), 100, 250, 3));
+}
+
+#[test]
+fn symphony_keeps_all_values_while_peers_come_and_go() {
+    all_are_there(&lie::<Symphony>(&symphony::Config::default(), 100, 250, 3));
+}
+
+#[test]
+fn one_hop_keeps_all_values_while_peers_come_and_go() {
+    all_are_there(&lie::<OneHop>(&one_hop::Config::default(), 100, 250, 3));
 }

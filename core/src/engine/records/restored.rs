@@ -7,9 +7,9 @@ use super::own::{MAX_OWN, MIN_LIFETIME, Own};
 use crate::engine::desk::Desk;
 use crate::engine::state::OverlayTimer;
 use crate::record::{self, MAX_LIFETIME_SECS, MAX_VALUE_BYTES};
-use crate::snapshot::{KeptRecord, OwnRecord};
+use crate::snapshot::{KeptRecord, MAX_SNAPSHOT_CONTACTS, OwnRecord};
 use crate::topology::Topology;
-use crate::{Contact, Time};
+use crate::{Contact, Guid, Time};
 
 /// Own records are stored anew one after the other, beginning soon: their copies may have expired meanwhile.
 const REPUBLISH_SOON: Duration = Duration::from_secs(1);
@@ -29,8 +29,13 @@ impl Records {
 
 impl<T: Topology> Desk<'_, T> {
     /// Keeps what a snapshot says was kept, if it is in order still and nothing newer came meanwhile; goes on
-    /// publishing what was published; and knows again how peers can be reached, which is proven when they are dialed.
+    /// publishing what was published; and knows again how peers can be reached, which is proven when they are dialed. The
+    /// topology is told of them when it has its place.
     pub(in crate::engine) fn restore(&mut self, contacts: Vec<Contact>, kept: Vec<KeptRecord>, own: Vec<OwnRecord>) {
+        let known: Vec<Guid> = contacts.iter().map(Contact::guid).take(MAX_SNAPSHOT_CONTACTS).collect();
+        if !known.is_empty() && !self.state.is_client() {
+            self.state.known = known.into();
+        }
         for contact in contacts {
             let _ = self.ws.book.learn(contact, self.now);
         }

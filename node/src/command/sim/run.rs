@@ -5,6 +5,7 @@ use std::time::Duration;
 use polymorph::Guid;
 use polymorph::core::engine::settings::{self, Overlay};
 use polymorph::core::topology::model::Model;
+use polymorph::core::topology::question::Powers;
 use polymorph::core::{OverlayId, Place};
 use polymorph::sim::attack::damage;
 use polymorph::sim::report::{Report, Window};
@@ -38,6 +39,7 @@ impl Visitor for Run<'_> {
         let Self { name, arguments, seed } = self;
         let nowhere = Place { overlay: OverlayId([0; 32]), me: Guid([0; 32]) };
         let powers = T::new(&config, nowhere).powers();
+        tell_what_is_left_out(name, arguments, powers);
         // Peers of a simulation are given the links their topology asks for.
         let node = settings::Node::default();
         let connections = node.connections.max(powers.degree);
@@ -108,6 +110,18 @@ impl Visitor for Run<'_> {
         let baseline_events_per_s = Some(baseline::events_per_s(peers, BASELINE_EVENTS));
         let steady = Report { peers: all, state, links, traffic, load, ..report };
         Ok(Report { lookups, broadcast, records, windows, attack, baseline_events_per_s, ..steady })
+    }
+}
+
+/// What this topology cannot do is asked of it in vain.
+fn tell_what_is_left_out(name: &str, arguments: &Arguments, powers: Powers) {
+    let wishes = [
+        (arguments.lookups, powers.routes, "routes nothing, so --lookups"),
+        (arguments.records, powers.routes, "routes nothing, so --records"),
+        (arguments.broadcasts, powers.spreads, "spreads nothing, so --broadcasts"),
+    ];
+    for (_, _, what) in wishes.into_iter().filter(|(asked, can, _)| *asked > 0 && !can) {
+        eprintln!("polymorph: {name} {what} is left out");
     }
 }
 

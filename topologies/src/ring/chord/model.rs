@@ -11,7 +11,7 @@ use polymorph_core::{Guid, Key};
 
 use super::super::links::Holds;
 use super::name::Name;
-use super::protocol::{LOOKED_UP, MAX_MEASURED, MAX_SEEDS};
+use super::protocol::{LOOKED_UP, MAX_MEASURED, MAX_PASSED, MAX_SEEDS};
 use super::table::{Choice, Peer};
 use super::virtual_node::{Stage, VirtualNode};
 use super::{Chord, Config};
@@ -37,8 +37,10 @@ impl Model for Chord {
             hops: Some(2 * bits as usize + 1),
             closer: true,
             degree: Some(2 * each),
-            // The tables, the seeds, one open question of each of five kinds, and those who are measured.
-            entries: Some(each * (1 + config.successors + config.fingers as usize + 5 + measured) + MAX_SEEDS),
+            // The tables, the seeds, one open question of each of six kinds, and those who are measured or passed over.
+            entries: Some(
+                each * (1 + config.successors + config.fingers as usize + 6 + measured + MAX_PASSED) + MAX_SEEDS,
+            ),
             idle: Some(each as f64 * idle(config, bits)),
             heals: true,
             // Two rings that forgot each other stay two, as in the papers.

@@ -89,6 +89,9 @@ impl VirtualNode {
     fn left(&mut self, from: Name, predecessor: Option<Name>, successors: &[Name], cx: &mut Context<'_, Chord>) {
         let (head, before) = (self.table.head(), self.table.predecessor());
         let me = self.name();
+        if !self.is_in_order(from, successors) {
+            return cx.blame(from.guid, "successors that are not in order");
+        }
         self.dropped(from, cx);
         if let Some(before) = before.filter(|before| before.name == from)
             && let Some(peer) = predecessor.filter(|peer| *peer != me && *peer != from)
@@ -137,6 +140,9 @@ impl VirtualNode {
     /// itself before it. If it knows somebody nearer to this node, that one is asked next.
     fn settle(&mut self, from: Name, predecessor: Option<Name>, successors: &[Name], cx: &mut Context<'_, Chord>) {
         let (me, head) = (self.name(), self.table.peer(from));
+        if !self.is_in_order(from, successors) {
+            return cx.blame(from.guid, "successors that are not in order");
+        }
         if !self.table.is_closer(&head) && self.table.head() != Some(head) {
             return;
         }
@@ -161,7 +167,10 @@ impl VirtualNode {
     fn adopt(&mut self, head: Name, rest: &[Name], cx: &mut Context<'_, Chord>) {
         if !self.table.is_list(head, rest) {
             let list = self.table.list(self.table.peer(head), rest);
-            self.edit(cx, |table| table.adopt(list));
+            let list = self.without_gaps(list, cx);
+            if self.table.successors() != list {
+                self.edit(cx, |table| table.adopt(list));
+            }
         }
     }
 
@@ -209,6 +218,13 @@ impl VirtualNode {
 
     // Fingers.
 
+    /// Takes whom it knew before a restart for fingers, and asks each whether it still is one.
+    pub(super) fn recall(&mut self, known: &[Guid], cx: &mut Context<'_, Chord>) {
+        let known = known.iter().map(|guid| self.table.peer(Name { guid: *guid, index: 0 })).collect();
+        self.edit(cx, |table| table.recall(known));
+        self.fix_fingers(cx);
+    }
+
     /// Looks all fingers up, one after the other.
     pub(super) fn fix_fingers(&mut self, cx: &mut Context<'_, Chord>) {
         self.rounds = self.rounds.wrapping_add(1);
@@ -225,7 +241,7 @@ impl VirtualNode {
         self.config.choice() == Choice::First && !self.rounds.is_multiple_of(LOOKED_UP)
     }
 
-    fn fix_finger(&mut self, from: u32, cx: &mut Context<'_, Chord>) {
+    pub(super) fn fix_finger(&mut self, from: u32, cx: &mut Context<'_, Chord>) {
         if let Some(exponent) = self.table.exponent_from(from).filter(|_| self.stage == Stage::In) {
             let (start, n) = (Target::Key(self.table.mine().plus_power(exponent)), self.config.proximity.max(1));
             let present = self.table.finger_from(exponent).map(|finger| finger.guid());
@@ -310,6 +326,7 @@ impl VirtualNode {
                 self.ask(name, Message::Ping, Purpose::Near(name, Question::Second), cx);
             }
             (Purpose::Near(name, _), Message::Pong) => self.measured(name, cx),
+            (Purpose::Passed(_) | Purpose::Owner { .. }, Message::Pong) => self.passed_is_there(purpose, cx),
             (purpose, _) => {
                 self.dropped(from, cx);
                 self.silent(purpose, cx);
@@ -335,6 +352,7 @@ impl VirtualNode {
                     self.say(head.name, Message::Notify, cx);
                 }
             }
+            Purpose::Owner { exponent, said, .. } => self.take_finger(exponent, self.table.peer(said), cx),
             _ => {}
         }
     }
@@ -347,17 +365,10 @@ impl VirtualNode {
             (Some(Purpose::Entry), None) if self.more_seeds() => self.try_to_join(cx),
             (Some(Purpose::Finger(exponent)), Some(owner)) => {
                 let owner = self.table.peer(owner);
-                let choice = self.config.choice();
-                // Most fingers are right.
-                let next = if self.table.finger_from(exponent) == Some(owner) {
-                    owner.at.bits()
-                } else {
-                    self.edit(cx, |table| table.set_finger(exponent, owner, choice))
-                };
-                if choice == Choice::Near {
+                self.take_finger(exponent, owner, cx);
+                if self.config.choice() == Choice::Near {
                     self.measure(owner, set, cx);
                 }
-                self.fix_finger(next, cx);
             }
             (Some(Purpose::Finger(exponent)), None) => self.fix_finger(exponent + 1, cx),
             _ => {}
@@ -376,6 +387,8 @@ pub(super) const MAX_SEEDS: usize = 16;
 pub(super) const LOOKED_UP: u32 = 4;
 /// How many who could be a finger are measured at the same time: those of one finger.
 pub(super) const MAX_MEASURED: usize = MAX_PROXIMITY;
+/// How many whom a list passed over are asked at the same time: as many as a list of the usual length has.
+pub(super) const MAX_PASSED: usize = 16;
 /// How long the first wait for a seed is; our choice, about a dial that fails.
 const RETRY: core::time::Duration = core::time::Duration::from_secs(3);
 /// How often the wait doubles: up to about a minute and a half.

@@ -138,6 +138,23 @@ impl Table {
         list
     }
 
+    /// Who of those in the table stands among a list and is not in it, nearest first.
+    pub(super) fn passed_over(&self, list: &[Peer]) -> Vec<Peer> {
+        let (Some(first), Some(last)) = (list.first(), list.last()) else { return Vec::new() };
+        let among = self.all().filter(|peer| first.at < peer.at && peer.at < last.at);
+        let mut passed: Vec<Peer> = among.filter(|peer| !list.contains(peer)).collect();
+        passed.dedup();
+        passed
+    }
+
+    /// A list with some more, as many as are kept.
+    pub(super) fn merged(&self, mut list: Vec<Peer>, more: Vec<Peer>) -> Vec<Peer> {
+        list.extend(more);
+        list.sort_unstable_by_key(|peer| peer.at);
+        list.truncate(self.capacity);
+        list
+    }
+
     /// Whether that is the list there is.
     pub(super) fn is_list(&self, head: Name, rest: &[Name]) -> bool {
         let names = core::iter::once(&head).chain(rest).take(self.capacity);
@@ -203,6 +220,18 @@ impl Table {
             self.fingers.insert(place, owner);
         }
         bits
+    }
+
+    /// Of those who were known the first in each power of two beyond the list is a finger, where there is none.
+    pub(super) fn recall(&mut self, mut known: Vec<Peer>) {
+        known.sort_unstable_by_key(|peer| peer.at);
+        let Some(last) = self.successors.last().map(|last| last.at) else { return };
+        for peer in known.into_iter().filter(|peer| peer.at > last) {
+            if self.finger(peer.at.bits()).is_none() {
+                let place = self.fingers.partition_point(|finger| finger.at < peer.at);
+                self.fingers.insert(place, peer);
+            }
+        }
     }
 
     /// The finger in a power of two.

@@ -61,6 +61,8 @@ impl Chord {
     pub(super) fn happened(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
         match event {
             Event::Join { seeds } => self.join(seeds, cx),
+            // The others look their tables up over the first one.
+            Event::Known { peers } => self.nodes[0].recall(&peers, cx),
             Event::Leave => self.leave(cx),
             Event::Message { from, message, via, payload } => {
                 let Some(letter) = Letter::open(message, &payload, self.count()) else { return refuse(from, cx) };

@@ -60,6 +60,17 @@ pub(super) enum Purpose {
     /// How far somebody is who could be a finger, by the first question or by the second: over a new wire the first one
     /// waits for the wire and measures nothing.
     Near(Name, Question),
+    /// A sign of life of somebody whom a successor list passed over.
+    Passed(Name),
+    /// The same, of whom the one who is said to own a finger's start stands behind.
+    Owner {
+        /// The finger's.
+        exponent: u32,
+        /// Who is said to own it.
+        said: Name,
+        /// Who stands before that one.
+        passed: Name,
+    },
 }
 
 /// Which of two questions.
@@ -161,10 +172,10 @@ impl VirtualNode {
 
     // Bookkeeping.
 
-    /// An answer will come. Of each kind only the last one counts, but for those to be measured.
+    /// An answer will come. Of each kind only the last one counts, but for those of whom several are asked at once.
     pub(super) fn expect(&mut self, ticket: Ticket, purpose: Purpose) {
         let kind = core::mem::discriminant(&purpose);
-        if !matches!(purpose, Purpose::Near(..)) {
+        if !matches!(purpose, Purpose::Near(..) | Purpose::Passed(_)) {
             self.open.retain(|(_, other)| core::mem::discriminant(other) != kind);
         }
         self.open.reserve_exact(1);

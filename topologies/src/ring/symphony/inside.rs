@@ -14,6 +14,7 @@ use crate::ring::chord::Chord;
 pub(super) fn event(event: &Event<Symphony>) -> Option<Event<Chord>> {
     Some(match event {
         Event::Join { seeds } => Event::Join { seeds: seeds.clone() },
+        Event::Known { peers } => Event::Known { peers: peers.clone() },
         Event::Leave => Event::Leave,
         Event::Message { from, message: Message::Ring(message), payload, via } => {
             let via = match via {
@@ -104,5 +105,6 @@ fn lift(action: Action<Chord>) -> Option<Action<Symphony>> {
         Action::Change(change) => Action::Change(change),
         Action::Notice(line) => Action::Notice(line),
         Action::Blame { peer, why } => Action::Blame { peer, why },
+        Action::Doubt { why } => Action::Doubt { why },
     })
 }
