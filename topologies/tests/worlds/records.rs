@@ -23,7 +23,7 @@ fn lie<M: Model>(config: &M::Config, peers: usize, count: usize, hours: u64) -> 
     let (mut world, _) = settled::<M>(seed, config, peers);
     world.run_for(Duration::from_secs(60));
     let lying = workload::put(&mut world, &Terms::default().name, &Records { count, ..Records::default() });
-    come_and_go(&mut world, config);
+    come_and_go(&mut world, &Terms::default(), config);
     world.run_for(Duration::from_secs(3600 * hours));
     let records = lying.fetch(&mut world);
     println!("{records:?}");

@@ -16,8 +16,12 @@ use super::virtual_node::{Purpose, VirtualNode};
 use super::{Chord, Message};
 
 impl VirtualNode {
-    /// Whether these could be the successors of whoever names them: clockwise of it, each behind the one before.
+    /// Whether these could be the successors of whoever names them: clockwise of it, each behind the one before. Mostly
+    /// they are those that this node has itself.
     pub(super) fn is_in_order(&self, from: Name, successors: &[Name]) -> bool {
+        if self.table.is_list(from, successors) {
+            return true;
+        }
         let overlay = self.table.place().overlay;
         let place = |name: &Name| overlay.position(name.guid, name.index.into());
         let from = place(&from);
@@ -43,13 +47,8 @@ impl VirtualNode {
         let from_start = |peer: &Peer| peer.at.bits() > exponent;
         let before = |peer: &Peer| peer.at < owner.at || !from_start(&owner);
         match self.table.first(|peer| from_start(peer) && before(peer)) {
-            Some(passed) => {
-                self.ask(
-                    passed.name,
-                    Message::Ping,
-                    Purpose::Owner { exponent, said: owner.name, passed: passed.name },
-                    cx,
-                );
+            Some(Peer { name: passed, .. }) => {
+                self.ask(passed, Message::Ping, Purpose::Owner { exponent, said: owner.name, passed }, cx);
             }
             None => self.set_finger(exponent, owner, cx),
         }
