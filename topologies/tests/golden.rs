@@ -123,9 +123,10 @@ fn tapestries(held: &mut Vectors) {
 }
 
 fn other_rings(held: &mut Vectors) {
-    use one_hop::{Events, Message};
+    use one_hop::{Events, Joined, Left, Message};
     let peers = vec![guid(1), guid(2)];
-    let events = Events { ttl: 3, joined: peers.clone(), left: vec![1 << 60], digest: 1 << 40 };
+    let joined = vec![Joined { peer: guid(1), life: 1, until: 1 << 30 }];
+    let events = Events { joined, left: vec![Left { at: 1 << 60, life: 2, until: 1 << 31 }] };
     held.each(
         "one-hop",
         &every!(Message {
@@ -140,6 +141,8 @@ fn other_rings(held: &mut Vectors) {
             "pong": Message::Pong => Message::Pong,
             "absent": Message::Absent => Message::Absent,
             "leaving": Message::Leaving => Message::Leaving,
+            "beat": Message::Beat(_) => Message::Beat(Some(1 << 40)),
+            "first": Message::First(_) => Message::First(1 << 60),
         }),
     );
     held.each(

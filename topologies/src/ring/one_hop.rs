@@ -3,18 +3,21 @@
 //! Gupta, Liskov & Rodrigues, "Efficient routing for peer-to-peer overlays", NSDI 2004, showed that full tables are
 //! affordable; how events spread here is EDRA, from Monnerat & Amorim, "D1HT: a distributed one hop hash table", IPDPS
 //! 2006 and "An effective single-hop distributed hash table", FGCS 2015. The peer after one that came or went says so.
-//! Events are kept for an interval and go out together: to the peers 1, 2, 4, 8 … places ahead, each with those events
-//! that came with a greater number than its own, so that everybody hears each event once, after log2 n intervals at
-//! most. The interval is as long as the wanted share of stale entries allows (FGCS 2015, equation 4), which is what
-//! keeps traffic near the bound: 2N/S events a second, each once.
+//! Events are kept for an interval and go out together, to the peers about 1, 2, 4, 8 … places ahead, so that everybody
+//! hears each event once, after log2 n intervals or so. The interval is as long as the wanted share of stale entries
+//! allows, which is what keeps traffic near the bound: 2N/S events a second, each once.
 //!
-//! A key belongs to the first peer at or after it. `events` is the telling, `members` the table. What is ours: a
-//! newcomer that nobody has told of yet is told on by whoever hears from it, and tables are compared by a digest now
-//! and then, since a lost event would be missing for ever.
+//! A key belongs to the first peer at or after it. `members` is the table, `events` what is heard, `tell` what is told,
+//! `doubt` how lies and lost events come out. What is ours: each event says up to where its receiver tells it on (as in
+//! El-Ansary, Alima, Brand & Haridi, "Efficient broadcast in structured P2P networks", IPTPS 2003), so that links may
+//! stay as they are while others come and go; a false going is refuted as in SWIM (Das, Gupta & Motivala, DSN 2002); and
+//! tables are compared now and then, since a lost event would be missing for ever.
 
+mod doubt;
 mod events;
 mod members;
 mod model;
+mod tell;
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -30,13 +33,14 @@ use serde::{Deserialize, Serialize};
 use super::calls::Calls;
 use super::prefix::{Peer, head};
 use crate::setting::{Configure, Knob};
+use doubt::Past;
 use events::Heard;
-use members::Members;
+use members::{FIRST, Members, PAGE};
 
 /// What peers tell each other.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// Who stands after this point? A call.
+    /// Who stands after this point? A call, answered by a page.
     Ask(u64),
     /// I stand before you: tell all. A call, answered like the one before.
     Enter,
@@ -58,19 +62,42 @@ pub enum Message {
     Absent,
     /// I leave you, who stand after me.
     Leaving,
+    /// I am there and have nothing to tell you, who stand after me. All positions of my table, mixed, if nothing is on
+    /// its way.
+    Beat(Option<u64>),
+    /// Who stands first after this point? A call, answered by a page of few.
+    First(u64),
 }
 
 /// What is told at the end of an interval.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
-    /// How many times these may be told on: to the peers less than two to this power ahead.
-    pub ttl: u8,
     /// Who came.
-    pub joined: Vec<Guid>,
-    /// The heads of the positions of those who went.
-    pub left: Vec<u64>,
-    /// All positions of the sender's table, mixed.
-    pub digest: u64,
+    pub joined: Vec<Joined>,
+    /// Who went.
+    pub left: Vec<Left>,
+}
+
+/// Somebody came, or is there though it was said to be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// Who.
+    pub peer: Guid,
+    /// How often it came or was said to be gone: what is told of a newer life outweighs what is told of an older one.
+    pub life: u8,
+    /// Before which point the receiver tells it on: the first half of a position.
+    pub until: u32,
+}
+
+/// Somebody went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The head of its position.
+    pub at: u64,
+    /// Which of its lives ended.
+    pub life: u8,
+    /// Before which point the receiver tells it on.
+    pub until: u32,
 }
 
 /// What is done again and again.
@@ -104,16 +131,30 @@ pub struct OneHop {
     calls: Calls<Message, Purpose>,
     /// Events of this interval.
     heard: Heard,
-    /// Who went lately, and how often that might be told on.
-    went: VecDeque<(u64, u8)>,
+    /// What is known of peers beyond their places: second lives, goings, and what was found out by chance.
+    past: Past,
+    /// This node's own life.
+    life: u8,
+    /// Where those stand, besides the next peer, whom this node tells: each about twice as far ahead as the one before.
+    links: Vec<u64>,
+    /// Whose sessions are kept open.
+    held: Vec<Guid>,
+    /// The peer before this one, while it is so new that not everybody who tells others knows of it.
+    fresh: Option<(u64, Time)>,
     /// What was told and not confirmed.
     telling: VecDeque<(Ticket, Events)>,
     /// When the peer before this one last gave a sign of life.
     sign: Time,
     /// How often in a row tables differed.
     differs: u32,
+    /// How many intervals ago a part of the table was last compared.
+    compared: u32,
+    /// When somebody last told an event.
+    news: Time,
     /// When lately events came, to know how many there are.
     rate: VecDeque<Time>,
+    /// How many claims were refused.
+    refused: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,8 +171,8 @@ enum Purpose {
     Place,
     /// Whether the peer after this node takes it in.
     Enter,
-    /// A page of the table, for a newcomer.
-    Page,
+    /// A page of the table after a point, for a newcomer.
+    Page(u64),
     /// Positions to compare with.
     Compare(u64),
     /// Who stands where this node knows nobody.
@@ -146,7 +187,8 @@ impl Topology for OneHop {
     type Timer = Timer;
 
     fn powers(&self) -> Powers {
-        Powers { routes: true, degree: 2, ..Powers::default() }
+        // Those beside it, and among ten thousand peers a dozen links.
+        Powers { routes: true, degree: 14, ..Powers::default() }
     }
 
     fn handle(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
@@ -173,7 +215,10 @@ impl Topology for OneHop {
             Event::Timer(Timer::Join) => self.try_seed(cx),
             Event::PeerDown { peer, why: Down::Left } if self.stage == Stage::In => self.went(self.peer(peer).at, cx),
             // A broken wire is no proof of death.
-            Event::PeerDown { peer, why: Down::Lost } | Event::DialFailed { peer } => self.suspect(peer, cx),
+            Event::PeerDown { peer, why: Down::Lost } | Event::DialFailed { peer } => {
+                self.held.retain(|held| *held != peer);
+                self.suspect(peer, cx);
+            }
             _ => {}
         }
     }
@@ -185,6 +230,7 @@ impl Topology for OneHop {
             match () {
                 () if is(next) => (Role::Successor, Hold::Required),
                 () if is(previous) => (Role::Predecessor, Hold::Required),
+                () if self.links.contains(&peer.at) => (Role::Peer, Hold::Required),
                 () => (Role::Peer, Hold::Cached),
             }
         };
@@ -219,6 +265,12 @@ impl Topology for OneHop {
 }
 
 impl OneHop {
+    /// How many claims of others this node refused: of lives that were over, for more than the ring, in messages too large.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
     fn peer(&self, guid: Guid) -> Peer {
         Peer::new(&self.place, guid)
     }
@@ -231,21 +283,28 @@ impl OneHop {
             (Message::Events(events), Via::Call(call)) if self.stage == Stage::Joining => {
                 // Told on as soon as this newcomer knows to whom.
                 cx.reply(call, Message::Pong);
-                self.hear(&events, cx);
+                self.hear(from, &events, cx);
             }
             (_, Via::Call(call)) if self.stage != Stage::In => cx.reply(call, Message::Absent),
             _ if self.stage != Stage::In => {}
             (Message::Ping, Via::Call(call)) => cx.reply(call, Message::Pong),
-            (Message::Ask(at), Via::Call(call)) => cx.reply(call, Message::Page(self.members.page(at, from))),
+            (Message::Ask(at), Via::Call(call)) => cx.reply(call, Message::Page(self.members.page(at, from, PAGE))),
+            (Message::First(at), Via::Call(call)) => cx.reply(call, Message::Page(self.members.page(at, from, FIRST))),
             (Message::Check(at), Via::Call(call)) => cx.reply(call, Message::Heads(self.members.heads(at))),
             (Message::Who(heads), Via::Call(call)) => cx.reply(call, Message::Page(self.members.who(&heads))),
             (Message::Enter, Via::Call(call)) => {
-                cx.reply(call, Message::Page(self.members.page(self.peer(from).at, from)));
+                cx.reply(call, Message::Page(self.members.page(self.peer(from).at, from, PAGE)));
                 self.came(from, cx);
             }
             (Message::Events(events), Via::Call(call)) => {
                 cx.reply(call, Message::Pong);
-                self.events(from, &events, cx);
+                self.met(from, cx);
+                self.hear(from, &events, cx);
+                self.bound(cx);
+            }
+            (Message::Beat(digest), Via::Direct) => {
+                self.met(from, cx);
+                self.compare(from, digest, cx);
             }
             (Message::Leaving, Via::Direct) => self.went(self.peer(from).at, cx),
             _ => {}
@@ -266,8 +325,8 @@ impl Configure for Config {
 
 impl Default for Config {
     fn default() -> Self {
-        // A hundredth is what both papers aim at. The equation gives five seconds for a million peers who stay for three
-        // hours; longer intervals would save little and let few peers wait long.
+        // A hundredth is what both papers aim at. That allows five seconds where five hundred peers stay for an hour; longer
+        // intervals would save little and let few peers wait long.
         Self { stale: 0.01, interval: Duration::from_secs(5) }
     }
 }

@@ -214,21 +214,73 @@ fn symphony_takes_no_more_links_than_it_should_and_looks_at_no_strangers() {
     assert_eq!(peers(&node), before, "nobody asked for that link");
 }
 
+/// Tells a one-hop node events, as a call or not.
+fn one_hop_hears(
+    node: &mut one_hop::OneHop,
+    paper: &mut Paper<one_hop::OneHop>,
+    from: Guid,
+    events: one_hop::Events,
+) -> Vec<Action<one_hop::OneHop>> {
+    let call = postcard::from_bytes(&postcard::to_stdvec(&(from, 7_u32)).expect("it encodes")).expect("it is one");
+    let (message, payload, via) = (one_hop::Message::Events(events), Bytes::new(), Via::Call(call));
+    paper.tell(node, Event::Message { from, message, payload, via })
+}
+
+/// The head of a peer's position, and half of it.
+fn stands(paper: &Paper<one_hop::OneHop>, guid: Guid) -> (u64, u32) {
+    let [a, b, c, d, e, f, g, h, ..] = paper.place.position(guid).0;
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([a, b, c, d]))
+}
+
+fn is_blamed(actions: &[Action<one_hop::OneHop>], guilty: Guid) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Blame { peer, .. } if *peer == guilty))
+}
+
 #[test]
 fn one_hop_hears_events_in_calls_only_and_no_more_than_a_page_of_them() {
     let (mut node, mut paper) = member::<one_hop::OneHop>();
-    let before = peers(&node);
-    let [a, b, c, d, e, f, g, h, ..] = paper.place.position(guid(0)).0;
-    let left = vec![u64::from_be_bytes([a, b, c, d, e, f, g, h])];
-    let events =
-        || one_hop::Message::Events(one_hop::Events { ttl: 255, joined: crowd(), left: left.clone(), digest: 0 });
-    paper.say(&mut node, guid(1), events());
+    let (before, liar) = (peers(&node), guid(1));
+    let (me, until) = stands(&paper, paper.place.me);
+    let joined = |count: usize| -> Vec<_> {
+        crowd().into_iter().take(count).map(|peer| one_hop::Joined { peer, life: 0, until }).collect()
+    };
+    let left = vec![one_hop::Left { at: me, life: 0, until }];
+    let events = one_hop::Events { joined: joined(PAGE), left };
+    paper.say(&mut node, liar, one_hop::Message::Events(events.clone()));
     assert_eq!(peers(&node), before, "events are calls");
-    let call = postcard::from_bytes(&postcard::to_stdvec(&(guid(1), 7_u32)).expect("it encodes")).expect("it is one");
-    let (payload, via) = (Bytes::new(), Via::Call(call));
-    paper.tell(&mut node, Event::Message { from: guid(1), message: events(), payload, via });
+    let too_many = one_hop::Events { joined: joined(PAGE + 1), left: Vec::new() };
+    assert!(is_blamed(&one_hop_hears(&mut node, &mut paper, liar, too_many), liar));
+    assert_eq!((peers(&node), node.refused()), (before.clone(), 1), "nobody honest says so much at once");
+    assert!(!is_blamed(&one_hop_hears(&mut node, &mut paper, liar, events), liar));
     let after = peers(&node);
     assert!(after.len() > before.len() && after.len() <= before.len() + PAGE, "{} are known", after.len());
     assert!(before.iter().all(|peer| after.contains(peer)), "who is said to be gone is itself, and it knows better");
     assert_eq!(node.addresses().len(), 1);
+}
+
+#[test]
+fn one_hop_refuses_more_than_the_ring_and_positions_nobody_has_and_lives_that_are_over() {
+    let (mut node, mut paper) = member::<one_hop::OneHop>();
+    let (before, teller) = (peers(&node), guid(1));
+    let (_, mine) = stands(&paper, paper.place.me);
+    let (_, theirs) = stands(&paper, teller);
+    let beyond = one_hop::Left { at: 1, life: 0, until: theirs.wrapping_add(1) };
+    let events = one_hop::Events { joined: Vec::new(), left: vec![beyond] };
+    assert!(is_blamed(&one_hop_hears(&mut node, &mut paper, teller, events), teller), "beyond who tells it");
+    let nobody = (0..200).map(|at| one_hop::Left { at: at * 7919, life: 0, until: mine }).collect();
+    let told = one_hop_hears(&mut node, &mut paper, teller, one_hop::Events { joined: Vec::new(), left: nobody });
+    assert!(!is_blamed(&told, teller), "it may have believed somebody");
+    assert_eq!((peers(&node), node.refused()), (before, 201));
+    // Somebody comes, goes, and is said to have come again by whoever is late; then it comes again.
+    let late = guid(500);
+    let (at, _) = stands(&paper, late);
+    let came =
+        |life| one_hop::Events { joined: vec![one_hop::Joined { peer: late, life, until: mine }], left: Vec::new() };
+    let went = one_hop::Events { joined: Vec::new(), left: vec![one_hop::Left { at, life: 0, until: mine }] };
+    let mut knows = |events| {
+        one_hop_hears(&mut node, &mut paper, teller, events);
+        peers(&node).contains(&late)
+    };
+    assert!(knows(came(0)) && !knows(went.clone()) && !knows(came(0)) && knows(came(1)) && knows(went));
+    assert_eq!(node.refused(), 203);
 }

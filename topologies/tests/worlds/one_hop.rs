@@ -1,13 +1,16 @@
 //! One hop in virtual time, on the real engine: everybody hears of everybody, at about the bytes that cannot be saved.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use polymorph_core::Key;
+use polymorph_core::engine::io::Outcome;
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::Model;
-use polymorph_sim::workload::{self};
+use polymorph_core::wire::{Body, Frame};
+use polymorph_core::{Guid, Key};
+use polymorph_sim::attack::{Attack, Attacker, Fate, Scene};
 use polymorph_sim::{Peer, Terms, World};
-use polymorph_topologies::ring::one_hop::{Config, OneHop};
+use polymorph_topologies::ring::one_hop::{Config, Events, Joined, Left, Message, OneHop};
 
 use crate::support::*;
 
@@ -58,7 +61,8 @@ fn a_tenth_crashes_at_once_and_all_hear_of_it() {
         world.crash(peer);
     }
     let lookups = look_up(&mut world, &config, 500);
-    assert_eq!((lookups.ok, lookups.consistent), (500, Some(500)), "another way is taken around the dead");
+    // Those that three times in a row met somebody who did not know yet got no answer, and nobody got a wrong one.
+    assert!(lookups.ok >= 498 && lookups.consistent == Some(lookups.ok), "another way is taken around the dead");
     world.run_for(Duration::from_secs(OneHop::claims(&config, 300).quiet));
     assert_eq!(count_wrong(&world), 0);
 }
@@ -109,19 +113,73 @@ fn whoever_lost_both_peers_before_it_tells_all_of_both() {
     assert_eq!(count_wrong(&world), 0);
 }
 
-#[test]
-fn what_is_sent_under_churn_is_near_what_cannot_be_saved() {
-    // 512 peers, each there for an hour on average: 1024 events an hour, and everybody must hear each.
+/// What peers say, by what it is for, in bytes.
+#[derive(Clone, Copy, Default, Debug)]
+struct Said {
+    /// Events, and that they were heard.
+    events: usize,
+    /// That one is there, and whether another is.
+    beats: usize,
+    /// Newcomers' tables.
+    tables: usize,
+    /// What is compared with others' tables.
+    compared: usize,
+    /// Handshakes, and how sessions end.
+    sessions: usize,
+    /// Lookups.
+    lookups: usize,
+}
+
+/// Writes down what a peer says.
+struct Tap(Arc<Mutex<Said>>);
+
+impl Attacker<OneHop> for Tap {
+    fn says(&mut self, frame: Frame<OneHop>, _: &mut Scene<OneHop>) -> Fate<OneHop> {
+        let said = &mut *self.0.lock().expect("one thread");
+        let sum = match &frame.body {
+            Body::Send(message) | Body::Call { message, .. } | Body::Reply { message, .. } => match message {
+                Message::Events(_) | Message::Pong => &mut said.events,
+                Message::Beat(_) | Message::Ping | Message::Leaving => &mut said.beats,
+                Message::Ask(_) | Message::First(_) | Message::Enter | Message::Page(_) | Message::Absent => {
+                    &mut said.tables
+                }
+                Message::Check(_) | Message::Heads(_) | Message::Who(_) => &mut said.compared,
+            },
+            Body::Routed(_) | Body::Answer { .. } => &mut said.lookups,
+            _ => &mut said.sessions,
+        };
+        *sum += frame.wire_len();
+        Fate::Pass(frame)
+    }
+}
+
+/// Peers who stay for an hour on average, half of those who go crash. What each sends in a second, by what it is for;
+/// how many bytes an event has, its contact included; which share of entries is wrong; how many of how many lookups name
+/// the right owner.
+struct Churned {
+    said: [(&'static str, f64); 6],
+    event: f64,
+    newcomer: f64,
+    stale: f64,
+    right: usize,
+    asked: usize,
+}
+
+fn churned(seed: u64, peers: usize, lasts: Duration) -> Churned {
     let config = Config::default();
-    let (mut world, mut alive) = settled::<OneHop>(4, &config, 512);
-    let every = Duration::from_millis(3_600_000 / 512);
-    let (mut before, mut right, mut asked) = (*world.traffic(), 0, 0);
-    let rounds = 400_usize;
-    for round in 0..rounds {
-        if round == rounds / 4 {
-            before = *world.traffic();
+    let (mut world, mut alive) = settled::<OneHop>(seed, &config, peers);
+    let said = Arc::new(Mutex::new(Said::default()));
+    alive.iter().for_each(|&peer| world.corrupt(peer, Tap(said.clone())));
+    let every = Duration::from_secs(3600) / peers as u32;
+    let (rounds, calm) = ((lasts.as_secs_f64() / every.as_secs_f64()) as usize, peers / 16);
+    let (mut begun, mut asked, mut stale) = (world.now(), Vec::new(), Vec::new());
+    for round in 0..calm + rounds {
+        if round == calm {
+            begun = world.now();
+            *said.lock().expect("one thread") = Said::default();
         }
         let newcomer = add(&mut world, &config);
+        world.corrupt(newcomer, Tap(said.clone()));
         world.join(newcomer, &[1, 2, 3].map(|step| alive[(round * 13 + step) % alive.len()]));
         let gone = alive.swap_remove(round * 7919 % alive.len());
         if round % 2 == 0 {
@@ -131,28 +189,162 @@ fn what_is_sent_under_churn_is_near_what_cannot_be_saved() {
         }
         alive.push(newcomer);
         world.run_for(every);
-        let (asker, key) = (alive[round * 31 % (alive.len() - 1)], Key::of(&round.to_le_bytes()));
-        let ticket = world.lookup(asker, key, 1);
-        let owner = workload::owner_of::<OneHop>(&config)(&world.census(&Terms::default().name), &key);
-        world.run_until(Duration::from_secs(3), |world| world.ended(asker, ticket).is_some());
-        asked += 1;
-        let found = world.take_ended(asker, ticket).map(|ended| ended.outcome);
-        let is_right = matches!(found, Some(polymorph_core::engine::Outcome::Found { owner: o, .. }) if o == owner);
-        right += usize::from(is_right);
+        if round >= calm && round % (rounds / 400).max(1) == 0 {
+            let (asker, key) = (alive[round * 31 % (alive.len() - 1)], Key::of(&round.to_le_bytes()));
+            let owner = owner::<OneHop>(&config, &members(&world), key);
+            asked.push((asker, owner, world.lookup(asker, key, 1)));
+        }
+        if round >= calm && round % (rounds / 8) == 0 {
+            stale.push(count_wrong(&world) as f64 / (peers * peers) as f64);
+        }
     }
-    let traffic = world.traffic().since(&before);
-    let seconds = every.as_secs_f64() * (rounds - rounds / 4) as f64;
-    let (frames, bytes) = traffic.kinds().fold((0, 0), |(f, b), (_, frames, bytes)| (f + frames, b + bytes));
-    let rate = bytes as f64 / (512.0 * seconds);
-    // An event: a Guid and a signed contact when somebody comes, eight bytes of its position when it goes.
-    let event = (33.0 + 150.0 + 9.0) / 2.0;
-    let bound = 2.0 * 512.0 / 3600.0 * event;
-    println!("{rate:.1} B/s a peer, {frames} frames; 2N/S·v is {bound:.1} B/s; {right} of {asked} right");
-    println!("{:?}", traffic.kinds().filter(|(_, frames, _)| *frames > 0).collect::<Vec<_>>());
-    assert!(rate < 8.0 * bound && right * 100 >= asked * 97);
-    let wrong = count_wrong(&world) as f64 / (512.0 * 512.0);
-    println!("{:.3} % of all entries are stale", 100.0 * wrong);
-    assert!(wrong < 2.0 * config.stale);
+    let per_s = |bytes: usize| bytes as f64 / peers as f64 / world.now().since(begun).as_secs_f64();
+    let Said { events, beats, tables, compared, sessions, lookups } = *said.lock().expect("one thread");
+    let kinds = [
+        ("events", events),
+        ("beats", beats),
+        ("tables", tables),
+        ("compared", compared),
+        ("sessions", sessions),
+        ("lookups", lookups),
+    ];
+    let said = kinds.map(|(name, bytes)| (name, per_s(bytes)));
+    world.run_for(Duration::from_secs(30));
+    let ended = asked.iter().filter_map(|&(asker, owner, ticket)| Some((owner, world.take_ended(asker, ticket)?)));
+    let right: Vec<bool> =
+        ended.map(|(right, ended)| matches!(ended.outcome, Outcome::Found { owner, .. } if owner == right)).collect();
+    // A Guid and a signed contact when somebody comes, a position when it goes.
+    let newcomer = (33 + world.contact(alive[0]).wire_len()) as f64;
+    Churned {
+        said,
+        event: (newcomer + 10.0) / 2.0,
+        newcomer,
+        stale: stale.iter().sum::<f64>() / stale.len() as f64,
+        right: right.iter().filter(|right| **right).count(),
+        asked: right.len(),
+    }
+}
+
+fn assert_near_the_floor(seed: u64, peers: usize, lasts: Duration) {
+    let Churned { said, event, newcomer, stale, right, asked } = churned(seed, peers, lasts);
+    let of = |name: &str| said.iter().find(|(other, _)| *other == name).map_or(0.0, |(_, rate)| *rate);
+    let (events, tables) = (2.0 * peers as f64 / 3600.0 * event, peers as f64 / 3600.0 * newcomer);
+    println!(
+        "{peers} peers: {:.1} B/s in all, {said:.1?}; 2N/S·v is {events:.1} B/s with v = {event:.1}; tables cannot cost \
+         less than {tables:.1} B/s; {:.2} % of entries are wrong; {right} of {asked} right",
+        said.iter().map(|(_, rate)| rate).sum::<f64>(),
+        100.0 * stale,
+    );
+    assert!(of("events") < 1.45 * events, "events");
+    assert!(of("tables") < 1.3 * tables, "tables");
+    assert!(of("beats") + of("compared") + of("sessions") < 0.3 * events, "all else");
+    assert!(stale < 1.15 * Config::default().stale);
+    assert!(right * 100 >= asked * 99);
+}
+
+#[test]
+fn what_is_sent_under_churn_is_near_what_cannot_be_saved() {
+    assert_near_the_floor(4, 512, Duration::from_secs(1800));
+}
+
+#[test]
+#[ignore = "takes minutes; the figures of the page of one hop"]
+fn what_is_sent_under_churn_among_more() {
+    assert_near_the_floor(4, 2048, Duration::from_secs(300));
+}
+
+/// Says with everything it tells that an honest peer left and one that is gone came, up to as far as it may.
+struct Liar {
+    honest: Vec<Guid>,
+    gone: Vec<Guid>,
+    /// How many lies it told.
+    lies: Arc<Mutex<usize>>,
+}
+
+impl Attacker<OneHop> for Liar {
+    fn says(&mut self, frame: Frame<OneHop>, scene: &mut Scene<OneHop>) -> Fate<OneHop> {
+        let mut lies = self.lies.lock().expect("one thread");
+        if scene.tag != 0 && matches!(frame.body, Body::Send(Message::Beat(_))) && *lies < LIES {
+            *lies += 1;
+            let head = |guid: Guid| {
+                let key = Terms::default().name.id().position(guid, 0);
+                key.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+            };
+            let until = (head(scene.me) >> 32) as u32;
+            let (honest, gone) = (self.honest[scene.pick(self.honest.len())], self.gone[scene.pick(self.gone.len())]);
+            let joined = vec![Joined { peer: gone, life: 0, until }];
+            let left = vec![Left { at: head(honest), life: 0, until }];
+            let body = Body::Call { id: 1 << 30 | *lies as u32, message: Message::Events(Events { joined, left }) };
+            scene.more.push(Frame { tag: scene.tag, contacts: Vec::new(), body, payload: Default::default() });
+        }
+        Fate::Pass(frame)
+    }
+}
+
+/// How many lies all liars together tell.
+const LIES: usize = 400;
+
+#[test]
+fn lies_about_who_came_and_went_mislead_no_lookup_and_are_put_right() {
+    for seed in 0..3 {
+        let config = Config::default();
+        let (mut world, peers) = settled::<OneHop>(seed, &config, 200);
+        let gone: Vec<Guid> = peers.iter().step_by(20).map(|&peer| world.guid(peer)).collect();
+        peers.iter().step_by(20).for_each(|&peer| world.crash(peer));
+        world.run_for(Duration::from_secs(300));
+        assert_eq!(count_wrong(&world), 0);
+        // A tenth of those who are left.
+        let (liars, honest): (Vec<Peer>, Vec<Peer>) = world.peers().partition(|peer| peer.index() % 10 == 1);
+        let lies = Arc::new(Mutex::new(0));
+        let names: Vec<Guid> = honest.iter().map(|&peer| world.guid(peer)).collect();
+        for &liar in &liars {
+            world.corrupt(liar, Liar { honest: names.clone(), gone: gone.clone(), lies: lies.clone() });
+        }
+        world.run_for(Duration::from_secs(60));
+        let (during, lookups) = (count_wrong(&world), look_up(&mut world, &config, 500));
+        world.run_for(Duration::from_secs(OneHop::claims(&config, 200).quiet));
+        let (after, told) = (count_wrong(&world), *lies.lock().expect("one thread"));
+        let refused: u64 = honest.iter().filter_map(|&peer| world.topology(peer)).map(OneHop::refused).sum();
+        println!(
+            "{told} lies: {during} of 36100 entries wrong after a minute, {after} in the end; {} of 500 right; {refused} \
+             claims refused",
+            lookups.ok,
+        );
+        assert!(told > 100, "they lie");
+        assert!(world.blamed().is_empty(), "nobody is blamed for what it was told");
+        assert!(lookups.ok >= 490 && lookups.consistent == Some(lookups.ok));
+        assert!(during > 360 && after < 36, "what is wrong is put right but for a thousandth");
+    }
+}
+
+#[test]
+fn who_names_false_peers_spoils_no_table_and_answers_wrongly_only_for_keys_of_its_own() {
+    for seed in 0..3 {
+        let (config, terms) = (Config::default(), Terms::default());
+        let (mut world, _) = settled::<OneHop>(seed, &config, 200);
+        let poison: Attack = "poison:0.1".parse().expect("an attack");
+        let bad = poison.begin(&mut world, &terms, &config).attackers;
+        world.run_for(Duration::from_secs(300));
+        assert_eq!(count_wrong(&world), 0);
+        let all = world.census(&terms.name);
+        let honest: Vec<Peer> = world.peers().filter(|peer| !bad.contains(peer)).collect();
+        let (mut right, mut theirs) = (0, 0);
+        for number in 0..200_usize {
+            let (asker, key) = (honest[number * 31 % honest.len()], Key::of(&number.to_le_bytes()));
+            let ticket = world.lookup(asker, key, 1);
+            world.run_for(Duration::from_secs(1));
+            let owner = owner::<OneHop>(&config, &all, key);
+            let ended = world.take_ended(asker, ticket).map(|ended| ended.outcome);
+            if matches!(ended, Some(Outcome::Found { owner: found, .. }) if found == owner) {
+                right += 1;
+            } else {
+                assert!(owner.and_then(|owner| world.peer(&owner)).is_some_and(|owner| bad.contains(&owner)));
+                theirs += 1;
+            }
+        }
+        println!("seed {seed}: {right} of 200 right, {theirs} keys of attackers wrong");
+        assert!(world.blamed().is_empty());
+    }
 }
 
 #[test]

@@ -1,22 +1,22 @@
 //! How everybody hears of every coming and going once (EDRA; D1HT 2006, §4), and how a node comes and goes.
 
 use core::time::Duration;
-use std::collections::VecDeque;
 
 use polymorph_core::topology::context::Context;
-use polymorph_core::topology::event::{Change, Ticket};
-use polymorph_core::topology::question::Hold;
+use polymorph_core::topology::event::Change;
 use polymorph_core::{Guid, Time};
 
 use super::super::prefix::Peer;
-use super::members::{HEADS, PAGE, half};
+use super::doubt::is_newer;
+use super::members::{PAGE, half};
+use super::tell::MAX_LEFT;
 use super::{Events, Message, OneHop, Purpose, Stage, Timer};
 
-/// What was heard in this interval, with the numbers that say whom it is told on to.
+/// What was heard in this interval: of which life, and how far ahead this node tells it on.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    joined: Vec<(Peer, u8)>,
-    left: Vec<(u64, u8)>,
+    pub(super) joined: Vec<(Peer, u8, u64)>,
+    pub(super) left: Vec<(u64, u8, u64)>,
 }
 
 impl Heard {
@@ -26,20 +26,20 @@ impl Heard {
     }
 
     /// Somebody came: that is the last word on it.
-    fn came(&mut self, peer: Peer, ttl: u8) {
-        self.left.retain(|(at, _)| *at != peer.at);
-        match self.joined.iter_mut().find(|(other, _)| other.at == peer.at) {
-            Some((_, told)) => *told = ttl.max(*told),
-            None => self.joined.push((peer, ttl)),
+    fn came(&mut self, peer: Peer, life: u8, reach: u64) {
+        self.left.retain(|(at, ..)| *at != peer.at);
+        match self.joined.iter_mut().find(|(other, ..)| other.at == peer.at) {
+            Some((_, last, far)) => (*last, *far) = (life, reach.max(*far)),
+            None => self.joined.push((peer, life, reach)),
         }
     }
 
     /// Somebody went: that is the last word on it.
-    fn went(&mut self, at: u64, ttl: u8) {
-        self.joined.retain(|(peer, _)| peer.at != at);
-        match self.left.iter_mut().find(|(other, _)| *other == at) {
-            Some((_, told)) => *told = ttl.max(*told),
-            None => self.left.push((at, ttl)),
+    fn went(&mut self, at: u64, life: u8, reach: u64) {
+        self.joined.retain(|(peer, ..)| peer.at != at);
+        match self.left.iter_mut().find(|(other, ..)| *other == at) {
+            Some((_, last, far)) => (*last, *far) = (life, reach.max(*far)),
+            None => self.left.push((at, life, reach)),
         }
     }
 }
@@ -56,9 +56,6 @@ impl OneHop {
         }
         let me = self.peer(cx.me());
         self.members.insert(me);
-        for beside in [self.members.after(self.mine), self.members.before(self.mine)].into_iter().flatten() {
-            cx.want(beside.guid, Hold::Required);
-        }
         self.enter(cx);
     }
 
@@ -70,7 +67,7 @@ impl OneHop {
         let seed = self.seeds[self.tries as usize % self.seeds.len()];
         self.tries += 1;
         self.calls.clear();
-        self.calls.ask(seed, Message::Ask(self.mine), Purpose::Place, cx);
+        self.calls.ask(seed, Message::First(self.mine), Purpose::Place, cx);
         let wait = cx.jitter(RETRY * 2u32.pow(self.tries.min(MAX_DOUBLINGS)), 0.3);
         cx.set(Timer::Join, wait);
     }
@@ -79,6 +76,7 @@ impl OneHop {
         self.stage = Stage::In;
         self.tries = 0;
         self.sign = cx.now();
+        self.hold(cx);
         cx.change(Change::Range);
         let wait = cx.jitter(self.interval(cx.now()), 0.9);
         cx.set(Timer::Interval, wait);
@@ -88,226 +86,199 @@ impl OneHop {
         if let Some(next) = self.members.after(self.mine).filter(|_| self.stage == Stage::In) {
             // Whoever cannot be told now finds out by itself.
             let _ = cx.send(next.guid, Message::Leaving);
-            cx.unwant(next.guid);
         }
-        if let Some(previous) = self.members.before(self.mine) {
-            cx.unwant(previous.guid);
-        }
+        core::mem::take(&mut self.held).into_iter().for_each(|held| cx.unwant(held));
+        self.links.clear();
         self.stage = Stage::Out;
         self.members.clear();
         self.calls.clear();
         self.heard = Heard::default();
-        self.went.clear();
+        self.past.clear();
         [Timer::Interval, Timer::Join].into_iter().for_each(|timer| cx.cancel(timer));
     }
 
-    /// The next page of a newcomer's table; after the last one it is in.
-    fn page(&mut self, from: Guid, peers: &[Guid], cx: &mut Context<'_, Self>) {
+    /// A page of a newcomer's table: those who stand after a point. After the last one it is in.
+    fn page(&mut self, mut last: u64, peers: &[Guid], cx: &mut Context<'_, Self>) {
         let me = self.peer(cx.me());
-        let mut last = self.peer(from).at;
         self.members.insert(me);
         let mut wrapped = peers.is_empty();
         for &guid in peers.iter().take(PAGE) {
             let peer = self.peer(guid);
             // Clockwise of this node everybody stands farther than whoever was named before.
-            wrapped |= peer.at.wrapping_sub(self.mine) < last.wrapping_sub(self.mine);
+            wrapped |= self.far(peer.at) <= self.far(last);
             last = peer.at;
             self.members.insert(peer);
         }
-        let source = self.members.after(self.mine).filter(|_| !wrapped && peers.len() + 1 >= PAGE);
-        if source.is_none_or(|source| !self.calls.ask(source.guid, Message::Ask(last), Purpose::Page, cx)) {
-            for beside in [self.members.after(self.mine), self.members.before(self.mine)].into_iter().flatten() {
-                cx.want(beside.guid, Hold::Required);
-            }
+        let more = !wrapped && peers.len() + 1 >= PAGE;
+        if !more || !self.ask_for_page(last, cx) {
             self.enter(cx);
         }
     }
 
-    // The interval.
-
-    /// How often events may be told on: ρ.
-    fn rho(&self) -> u8 {
-        self.members.len().max(2).next_power_of_two().ilog2() as u8
-    }
-
-    /// How long events are kept: so long that the wanted share of entries is stale, at the rate at which peers came and
-    /// went lately (FGCS 2015, equation 4: Θ = 4 f S / (16 + 3 ρ), where S is how long peers stay).
-    fn interval(&self, now: Time) -> Duration {
-        let mut lately = self.rate.iter().filter(|at| now.since(**at) < LATELY).peekable();
-        let span = lately.peek().map_or(0.0, |first| now.since(**first).as_secs_f64());
-        let count = lately.count();
-        if count < 4 || span <= 0.0 {
-            return self.config.interval;
-        }
-        let events_per_s = count as f64 / span;
-        let stay = 2.0 * self.members.len() as f64 / events_per_s;
-        let theta = 4.0 * self.config.stale * stay / (16.0 + 3.0 * f64::from(self.rho()));
-        Duration::from_secs_f64(theta.clamp(SHORTEST.as_secs_f64(), self.config.interval.as_secs_f64()))
-    }
-
-    pub(super) fn interval_over(&mut self, cx: &mut Context<'_, Self>) {
-        let interval = self.interval(cx.now());
-        let wait = cx.jitter(interval, 0.1);
-        cx.set(Timer::Interval, wait);
-        if self.members.len() <= 1 {
-            return self.try_seed(cx);
-        }
-        self.tell_all(cx);
-        // Nothing came from the peer before: it is asked, since this node is the one to tell of its going.
-        let silent = cx.now().since(self.sign) > 2 * self.config.interval.min(2 * interval) + SHORTEST;
-        if let Some(previous) = self.members.before(self.mine).filter(|_| silent) {
-            self.suspect(previous.guid, cx);
-        }
-    }
-
-    /// Tells the peers 1, 2, 4 … places ahead what each is to know; the next one also when there is nothing.
-    fn tell_all(&mut self, cx: &mut Context<'_, Self>) {
-        let heard = core::mem::take(&mut self.heard);
-        let digest = self.members.digest();
-        for ttl in 0..self.rho() {
-            let Some(target) = self.members.ahead(self.mine, 1 << ttl) else { continue };
-            // Whoever stands between this node and the target is where the event's round began (rule 8).
-            let reach = target.at.wrapping_sub(self.mine);
-            let beyond = |at: u64| at.wrapping_sub(self.mine) > reach;
-            let joined = heard.joined.iter().filter(|(peer, acked)| *acked > ttl && beyond(peer.at));
-            let left = heard.left.iter().filter(|(at, acked)| *acked > ttl && beyond(*at));
-            let joined: Vec<Guid> = joined.map(|(peer, _)| peer.guid).collect();
-            let left: Vec<u64> = left.map(|(at, _)| *at).collect();
-            if ttl > 0 && joined.is_empty() && left.is_empty() {
-                continue;
-            }
-            let pages = joined.chunks(PAGE).len().max(left.len().div_ceil(MAX_LEFT)).max(1);
-            for page in 0..pages {
-                let of = |len: usize, size: usize| (page * size).min(len)..((page + 1) * size).min(len);
-                let joined = joined[of(joined.len(), PAGE)].to_vec();
-                let left = left[of(left.len(), MAX_LEFT)].to_vec();
-                let events = Events { ttl, joined, left, digest };
-                self.tell(target.guid, events, cx);
-            }
-        }
-    }
-
-    fn tell(&mut self, to: Guid, events: Events, cx: &mut Context<'_, Self>) {
-        let ticket = cx.call(to, Message::Events(events.clone()));
-        if self.telling.len() == MAX_TELLING {
-            self.telling.pop_front();
-        }
-        self.telling.push_back((ticket, events));
-    }
-
-    /// What was told with this question.
-    pub(super) fn told(&mut self, ticket: Ticket) -> Option<Events> {
-        let index = self.telling.iter().position(|(told, _)| *told == ticket)?;
-        self.telling.remove(index).map(|(_, events)| events)
-    }
-
-    /// What somebody did not hear goes to the next peer after, who tells it on to the same.
-    pub(super) fn tell_next(&mut self, after: Guid, events: Events, cx: &mut Context<'_, Self>) {
-        let at = self.peer(after).at;
-        let next = self.members.from(at.wrapping_add(1)).next();
-        let further = next.filter(|next| next.at.wrapping_sub(self.mine) > at.wrapping_sub(self.mine));
-        if let Some(next) = further.filter(|_| self.stage == Stage::In) {
-            self.tell(next.guid, events, cx);
-        }
+    fn ask_for_page(&mut self, last: u64, cx: &mut Context<'_, Self>) -> bool {
+        let source = self.members.after(self.mine);
+        source.is_some_and(|source| self.calls.ask(source.guid, Message::Ask(last), Purpose::Page(last), cx))
     }
 
     // What is heard.
 
-    /// Somebody tells events on.
-    pub(super) fn events(&mut self, from: Guid, events: &Events, cx: &mut Context<'_, Self>) {
-        let sender = self.peer(from);
-        if self.members.get(sender.at).is_none() {
-            // A newcomer nobody has told of, or one that was thought gone.
-            self.came(from, cx);
-        }
-        self.hear(events, cx);
-        self.bound(cx);
-        if events.ttl == 0 {
-            self.compare(from, events.digest, cx);
+    /// Somebody is there whom this node does not know: a newcomer, or one that was thought gone. If it stands right
+    /// before this node it is this node's to tell of.
+    pub(super) fn met(&mut self, from: Guid, cx: &mut Context<'_, Self>) {
+        let peer = self.peer(from);
+        if self.members.get(peer.at).is_none() {
+            let between = self.members.before(self.mine).filter(|before| self.far(before.at) > self.far(peer.at));
+            if between.is_none() { self.came(from, cx) } else { self.found(peer, cx) }
         }
     }
 
-    /// Changes the table; what is new is told on.
-    pub(super) fn hear(&mut self, events: &Events, cx: &mut Context<'_, Self>) {
-        let ttl = events.ttl.min(MAX_TTL);
-        for &guid in events.joined.iter().take(PAGE) {
-            let peer = self.peer(guid);
-            if self.add(peer, cx) {
-                self.heard.came(peer, ttl);
+    /// Somebody tells events on: the table changes, and what is new is told on.
+    pub(super) fn hear(&mut self, from: Guid, events: &Events, cx: &mut Context<'_, Self>) {
+        if events.joined.len() > PAGE || events.left.len() > MAX_LEFT {
+            self.refused += 1;
+            return cx.blame(from, "more events than a message holds");
+        }
+        let sender = self.peer(from).at;
+        for joined in &events.joined {
+            let Some(reach) = self.reach(joined.until, sender) else { return self.oversteps(from, cx) };
+            self.hear_coming(self.peer(joined.peer), joined.life, reach, cx);
+        }
+        for left in &events.left {
+            let Some(reach) = self.reach(left.until, sender) else { return self.oversteps(from, cx) };
+            self.hear_going(left.at, left.life, reach, cx);
+        }
+    }
+
+    /// How far ahead this node tells an event on. Whoever told it has no more to give than the ring up to itself.
+    fn reach(&self, until: u32, sender: u64) -> Option<u64> {
+        let reach = if until == half(self.mine) { 0 } else { self.far(u64::from(until) << 32) };
+        (reach <= self.far(sender)).then_some(reach)
+    }
+
+    fn oversteps(&mut self, from: Guid, cx: &mut Context<'_, Self>) {
+        self.refused += 1;
+        cx.blame(from, "events for more than the ring");
+    }
+
+    fn hear_coming(&mut self, peer: Peer, life: u8, reach: u64, cx: &mut Context<'_, Self>) {
+        if peer.at == self.mine {
+            // It was on its way when this node was told all.
+        } else if self.members.get(peer.at).is_some() {
+            // Known already, unless it was found by chance or refutes that it went.
+            let refutes = is_newer(life, self.past.life(peer.at));
+            if refutes {
+                self.past.came(peer.at, life, false);
+            }
+            if refutes || self.past.told(peer.at) {
+                self.tell_on_coming(peer, life, reach, cx.now());
+            }
+        } else if self.past.is_over(peer.at, life, cx.now()) {
+            self.refused += 1;
+        } else if self.add(peer, cx) {
+            // Who was told out of turn is told again, and then tells on.
+            self.past.came(peer.at, life, reach == 0);
+            self.tell_on_coming(peer, life, reach, cx.now());
+            if self.is_beside(peer.at) {
+                // Of whoever stands beside it a node knows first: it asks.
+                self.suspect(peer.guid, cx);
             }
         }
-        for &at in events.left.iter().take(MAX_LEFT) {
-            if at == self.mine {
-                // Somebody thinks that this node is gone: it says that it is not.
+    }
+
+    fn hear_going(&mut self, at: u64, life: u8, reach: u64, cx: &mut Context<'_, Self>) {
+        if at == self.mine {
+            // Somebody thinks that this node is gone: it says that it is not.
+            if !is_newer(self.life, life) {
+                self.life = life.wrapping_add(1);
                 let me = self.peer(cx.me());
-                self.heard.came(me, self.rho());
-            } else if let Some(previous) = self.members.before(self.mine).filter(|previous| previous.at == at) {
-                // Somebody else found it out first. This node is the one who tells all, and tells what it saw itself.
-                self.suspect(previous.guid, cx);
-            } else if self.take_out(at, cx).is_some() || self.told_fewer(at, ttl) {
-                self.heard.went(at, ttl);
-                self.remember(at, ttl);
+                self.tell_on_coming(me, self.life, u64::MAX, cx.now());
             }
+        } else if let Some(peer) = self.members.get(at) {
+            if is_newer(self.past.life(at), life) {
+                self.refused += 1;
+            } else if self.is_beside(at) {
+                self.ask_the_dead(peer, life, cx);
+            } else {
+                self.take_out(at, cx);
+                self.past.went(at, life, cx.now(), reach == 0);
+                self.tell_on_going(at, life, reach, cx.now());
+            }
+        } else if self.past.told(at) {
+            self.tell_on_going(at, life, reach, cx.now());
+        } else if !self.past.is_over(at, life, cx.now()) {
+            // A position nobody has, as far as this node heard: it goes no further.
+            self.refused += 1;
         }
     }
 
-    /// Somebody came, and this node is the first to know: it stands right after it.
+    fn is_beside(&self, at: u64) -> bool {
+        let beside = [self.members.after(self.mine), self.members.before(self.mine)];
+        beside.into_iter().flatten().any(|peer| peer.at == at)
+    }
+
+    fn tell_on_coming(&mut self, peer: Peer, life: u8, reach: u64, now: Time) {
+        self.news = now;
+        self.heard.came(peer, life, reach);
+    }
+
+    fn tell_on_going(&mut self, at: u64, life: u8, reach: u64, now: Time) {
+        self.news = now;
+        self.heard.went(at, life, reach);
+    }
+
+    /// Somebody came, and this node is the first to know: it stands right after it. All up to the newcomer are told.
     pub(super) fn came(&mut self, guid: Guid, cx: &mut Context<'_, Self>) {
         let peer = self.peer(guid);
         if self.add(peer, cx) {
-            self.heard.came(peer, self.rho());
+            let life = self.past.next_life(peer.at);
+            self.past.came(peer.at, life, false);
+            self.tell_on_coming(peer, life, self.far(peer.at), cx.now());
+            self.fresh = Some((peer.at, cx.now()));
             self.bound(cx);
         }
     }
 
-    /// Somebody went. Whoever stands right after it is the one who tells all; others tell a few.
+    /// Somebody was found to be there by chance: whoever stands after it tells all.
+    fn found(&mut self, peer: Peer, cx: &mut Context<'_, Self>) {
+        if self.add(peer, cx) {
+            let life = self.past.next_life(peer.at);
+            self.past.came(peer.at, life, true);
+        }
+    }
+
+    /// Somebody went. Whoever stands right after it tells all up to where it stood; others wait to be told.
     pub(super) fn went(&mut self, at: u64, cx: &mut Context<'_, Self>) {
         let mine = self.members.before(self.mine).is_some_and(|previous| previous.at == at);
         if self.take_out(at, cx).is_some() {
-            self.heard.went(at, if mine { self.rho() } else { NEARBY });
+            let life = self.past.life(at);
+            self.past.went(at, life, cx.now(), !mine);
             if mine {
                 self.sign = cx.now();
-                self.take_over();
-            } else {
-                self.remember(at, NEARBY);
+                self.tell_on_going(at, life, self.far(at), cx.now());
+                self.take_over(cx);
+                self.bound(cx);
             }
-            self.bound(cx);
         }
-    }
-
-    /// What was found out by chance was told to a few; what comes later from whoever tells all goes to more.
-    fn told_fewer(&self, at: u64, ttl: u8) -> bool {
-        self.went.iter().any(|(known, told)| *known == at && *told < ttl)
-    }
-
-    fn remember(&mut self, at: u64, ttl: u8) {
-        self.went.retain(|(known, _)| *known != at);
-        if self.went.len() == MAX_WENT {
-            self.went.pop_front();
-        }
-        self.went.push_back((at, ttl));
     }
 
     /// Whoever went between the peer before this one and this one is this node's to tell of, though it found that out
     /// by chance.
-    fn take_over(&mut self) {
-        let (mine, rho) = (self.mine, self.rho());
+    fn take_over(&mut self, cx: &mut Context<'_, Self>) {
+        let mine = self.mine;
         let reach = self.members.before(mine).map_or(u64::MAX, |before| mine.wrapping_sub(before.at));
-        let between = |(at, ttl): &(u64, u8)| *ttl < rho && mine.wrapping_sub(*at) < reach;
-        let (told, kept): (VecDeque<_>, _) = self.went.iter().partition(|went| between(went));
-        self.went = kept;
-        told.into_iter().for_each(|(at, _)| self.heard.went(at, rho));
+        for (at, life) in self.past.untold(|at| mine.wrapping_sub(at) < reach) {
+            self.tell_on_going(at, life, self.far(at), cx.now());
+        }
     }
 
     /// More events than an interval may hold are told at once.
-    fn bound(&mut self, cx: &mut Context<'_, Self>) {
+    pub(super) fn bound(&mut self, cx: &mut Context<'_, Self>) {
         if self.heard.len() > MAX_HEARD {
             self.tell_all(cx);
         }
     }
 
     fn add(&mut self, peer: Peer, cx: &mut Context<'_, Self>) -> bool {
-        self.went.retain(|(at, _)| *at != peer.at);
         self.edit(cx, |node| node.members.insert(peer).then_some((peer.guid, Change::NeighborUp(peer.guid)))).is_some()
     }
 
@@ -322,8 +293,7 @@ impl OneHop {
         cx: &mut Context<'_, Self>,
         change: impl FnOnce(&mut Self) -> Option<(Guid, Change)>,
     ) -> Option<Guid> {
-        let beside = |node: &Self| [node.members.after(node.mine), node.members.before(node.mine)];
-        let before = beside(self);
+        let before = self.members.before(self.mine);
         let (guid, changed) = change(self)?;
         cx.change(changed);
         // Each coming and going counts once, however often it is told.
@@ -331,54 +301,11 @@ impl OneHop {
             self.rate.pop_front();
         }
         self.rate.push_back(cx.now());
-        let after = beside(self);
-        for old in before.into_iter().flatten().filter(|old| !after.contains(&Some(*old))) {
-            cx.unwant(old.guid);
-        }
-        for new in after.into_iter().flatten().filter(|new| !before.contains(&Some(*new))) {
-            cx.want(new.guid, Hold::Required);
-        }
-        if before[1] != after[1] {
+        self.hold(cx);
+        if self.members.before(self.mine) != before {
             cx.change(Change::Range);
         }
         Some(guid)
-    }
-
-    // Doubt.
-
-    /// Somebody may be gone: it is asked.
-    pub(super) fn suspect(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
-        if self.stage == Stage::In && self.members.get(self.peer(peer).at).is_some() {
-            self.calls.ask(peer, Message::Ping, Purpose::Suspect(peer), cx);
-        }
-    }
-
-    /// Tables that keep differing are compared, a page at a time: an event was lost.
-    fn compare(&mut self, from: Guid, digest: u64, cx: &mut Context<'_, Self>) {
-        self.differs = if digest == self.members.digest() { 0 } else { self.differs + 1 };
-        if self.differs >= PATIENCE {
-            self.differs = 0;
-            let at = rand_core::Rng::next_u64(cx.rng());
-            self.calls.ask(from, Message::Check(at), Purpose::Compare(at), cx);
-        }
-    }
-
-    /// Whom another one knows after a point: those unknown there are asked whether they are there, those unknown here
-    /// it is asked for.
-    fn compared(&mut self, from: Guid, at: u64, theirs: &[u32], cx: &mut Context<'_, Self>) {
-        let Some(last) = theirs.last() else { return };
-        let span = last.wrapping_sub(half(at));
-        let near = self.members.from(at).take(2 * HEADS);
-        let mine: Vec<Peer> = near.take_while(|peer| half(peer.at).wrapping_sub(half(at)) <= span).collect();
-        let unknown_there = mine.iter().filter(|peer| !theirs.contains(&half(peer.at)) && peer.at != self.mine);
-        for peer in unknown_there.take(MAX_DOUBTS).map(|peer| peer.guid).collect::<Vec<_>>() {
-            self.calls.ask_in_turn(peer, Message::Ping, Purpose::Suspect(peer), cx);
-        }
-        let unknown_here = theirs.iter().filter(|head| !mine.iter().any(|peer| half(peer.at) == **head));
-        let unknown_here: Vec<u32> = unknown_here.take(MAX_DOUBTS).copied().collect();
-        if !unknown_here.is_empty() {
-            self.calls.ask(from, Message::Who(unknown_here), Purpose::Who, cx);
-        }
     }
 
     // Answers.
@@ -395,26 +322,20 @@ impl OneHop {
                     self.calls.ask(next, Message::Enter, Purpose::Enter, cx);
                 }
             }
-            (Purpose::Enter | Purpose::Page, Message::Page(peers)) => {
+            (Purpose::Enter | Purpose::Page(_), Message::Page(peers)) => {
                 let source = self.peer(from);
                 self.members.insert(source);
+                let after = if let Purpose::Page(after) = purpose { after } else { self.mine };
                 // Whoever is in already was alone, and is no longer.
                 if self.stage == Stage::Joining || purpose == Purpose::Enter {
-                    self.page(from, &peers, cx);
+                    self.page(after, &peers, cx);
                 }
             }
             (Purpose::Compare(at), Message::Heads(heads)) => self.compared(from, at, &heads, cx),
-            (Purpose::Who, Message::Page(peers)) => {
-                for peer in peers.into_iter().take(MAX_DOUBTS) {
-                    self.calls.ask_in_turn(peer, Message::Ping, Purpose::Suspect(peer), cx);
-                }
-            }
+            (Purpose::Who, Message::Page(peers)) => self.named(peers, cx),
             (Purpose::Suspect(_), Message::Pong) => {
-                // An event was lost; those close by probably did not hear it either.
                 let peer = self.peer(from);
-                if self.add(peer, cx) {
-                    self.heard.came(peer, NEARBY);
-                }
+                self.found(peer, cx);
             }
             _ => {}
         }
@@ -424,14 +345,11 @@ impl OneHop {
     pub(super) fn unanswered(&mut self, purpose: Purpose, peer: Guid, cx: &mut Context<'_, Self>) {
         match purpose {
             Purpose::Place | Purpose::Enter if (self.tries as usize) < self.seeds.len() => self.try_seed(cx),
-            Purpose::Page => {
+            Purpose::Page(after) => {
                 // The rest is read from whoever stands after.
                 let gone = self.peer(peer).at;
                 self.members.remove(gone);
-                let last = self.members.before(self.mine).map_or(self.mine, |last| last.at);
-                if let Some(next) = self.members.after(self.mine) {
-                    self.calls.ask(next.guid, Message::Ask(last), Purpose::Page, cx);
-                }
+                self.ask_for_page(after, cx);
             }
             Purpose::Suspect(_) => self.went(self.peer(peer).at, cx),
             Purpose::Place | Purpose::Enter | Purpose::Compare(_) | Purpose::Who => {}
@@ -441,28 +359,8 @@ impl OneHop {
 
 /// How many events an interval may hold: a twentieth of ten thousand peers coming and going at once.
 pub(super) const MAX_HEARD: usize = 512;
-/// How many goings one message tells: as many bytes as a page of comings.
-const MAX_LEFT: usize = 256;
-/// How much that was told may be unconfirmed: two intervals' worth.
-pub(super) const MAX_TELLING: usize = 64;
-/// How often anything may be told on: more would be an overlay of more peers than there are addresses.
-const MAX_TTL: u8 = 32;
-/// How often what was found out by chance is told on: to the seven next.
-const NEARBY: u8 = 3;
-/// How many goings are remembered, with how far they were told: of ten thousand peers who stay for an hour 2.8 go each
-/// second, and all have heard of one after three intervals until it is noticed and fourteen on the way, 85 seconds.
-/// What is forgotten too soon is not told on, and comes out when tables are compared.
-pub(super) const MAX_WENT: usize = 256;
-/// How many differences of one comparison are looked into.
-const MAX_DOUBTS: usize = 16;
 /// How many events the rate is reckoned from.
 pub(super) const MAX_RATE: usize = 64;
-/// What is longer ago says nothing of the rate at which peers come and go now.
-const LATELY: Duration = Duration::from_secs(300);
-/// The shortest interval: less would be no batch.
-const SHORTEST: Duration = Duration::from_secs(1);
-/// How many intervals in a row tables may differ; events on their way make them differ for log2 n intervals.
-pub(super) const PATIENCE: u32 = 16;
 /// How many seeds are remembered: more would not make a failed join likelier to succeed.
 pub(super) const MAX_SEEDS: usize = 16;
 /// How long the first wait for a seed is.

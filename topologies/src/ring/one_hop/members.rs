@@ -63,6 +63,12 @@ impl Members {
         (places < count).then(|| self.0[(self.place(at) + places) % count])
     }
 
+    /// How many places one peer stands after another; `None` if nobody stands there.
+    pub(super) fn places(&self, from: u64, to: u64) -> Option<usize> {
+        let (count, from) = (self.0.len(), self.place(from));
+        self.get(to).map(|_| (self.place(to) + count - from) % count)
+    }
+
     /// The peer after the one at a position; `None` if there is no other.
     pub(super) fn after(&self, at: u64) -> Option<Peer> {
         self.ahead(at, 1)
@@ -73,9 +79,9 @@ impl Members {
         self.ahead(at, self.0.len().checked_sub(1).filter(|places| *places > 0)?)
     }
 
-    /// As many as fit a message of those after a point, without whoever asks.
-    pub(super) fn page(&self, at: u64, asker: Guid) -> Vec<Guid> {
-        let after = self.from(at.wrapping_add(1)).take(PAGE).map(|peer| peer.guid);
+    /// So many of those after a point, without whoever asks.
+    pub(super) fn page(&self, at: u64, asker: Guid, most: usize) -> Vec<Guid> {
+        let after = self.from(at.wrapping_add(1)).take(most).map(|peer| peer.guid);
         after.filter(|peer| *peer != asker).collect()
     }
 
@@ -101,10 +107,12 @@ pub(super) fn half(at: u64) -> u32 {
     (at >> 32) as u32
 }
 
-/// How many positions are compared at a time: a kilobyte.
-pub(super) const HEADS: usize = 256;
+/// How many positions are compared at a time: half a kilobyte.
+pub(super) const HEADS: usize = 128;
 /// How many peers a page names: as many contacts go with a frame.
 pub(super) const PAGE: usize = 64;
+/// How many peers a seed names to whoever looks for its place: a few, should the first be gone.
+pub(super) const FIRST: usize = 4;
 /// How many peers a table holds. It is 40 bytes for each; a million are what the papers reckon with.
 const MAX: usize = 2_000_000;
 
@@ -129,8 +137,9 @@ mod tests {
             [Some(10), Some(30), Some(30)]
         );
         assert_eq!(at(members.ahead(10, 3)), None);
+        assert_eq!([members.places(30, 20), members.places(10, 10), members.places(10, 11)], [Some(2), Some(0), None]);
         assert_eq!(members.from(15).map(|peer| peer.at).collect::<Vec<_>>(), [20, 30, 10]);
-        assert_eq!(members.page(20, Guid([30; 32])), [Guid([10; 32]), Guid([20; 32])]);
+        assert_eq!(members.page(20, Guid([30; 32]), PAGE), [Guid([10; 32]), Guid([20; 32])]);
         let alone = self::members(&[5]);
         assert_eq!((alone.after(5), alone.before(5)), (None, None));
     }

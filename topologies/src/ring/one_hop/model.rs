@@ -9,8 +9,10 @@ use polymorph_core::{Guid, Time};
 
 use super::super::calls::{self, Calls};
 use super::super::prefix::{Peer, head};
-use super::events::{Heard, MAX_HEARD, MAX_RATE, MAX_SEEDS, MAX_TELLING, MAX_WENT, PATIENCE};
+use super::doubt::{MAX_PAST, Past, RARELY};
+use super::events::{Heard, MAX_HEARD, MAX_RATE, MAX_SEEDS};
 use super::members::Members;
+use super::tell::{MAX_LINKS, MAX_TELLING};
 use super::{Config, OneHop, Stage};
 
 impl Model for OneHop {
@@ -27,11 +29,18 @@ impl Model for OneHop {
             tries: 0,
             calls: Calls::new(),
             heard: Heard::default(),
-            went: VecDeque::new(),
+            past: Past::default(),
+            life: 0,
+            links: Vec::new(),
+            held: Vec::new(),
+            fresh: None,
             telling: VecDeque::new(),
             sign: Time::ZERO,
             differs: 0,
+            compared: 0,
+            news: Time::ZERO,
             rate: VecDeque::new(),
+            refused: 0,
         }
     }
 
@@ -42,25 +51,29 @@ impl Model for OneHop {
             // One; a second one where the first did not know of a newcomer yet.
             hops: Some(2),
             closer: true,
-            degree: Some(2),
+            // Those beside it, and a link for each power of two.
+            degree: Some(2 + rho as usize),
             // Everybody, and what is bounded by name.
-            entries: Some(peers + MAX_SEEDS + MAX_HEARD + MAX_WENT + MAX_TELLING + MAX_RATE + calls::MAX),
-            // The next peer is told something with every interval, and says that it heard.
-            idle: Some(60.0 / config.interval.as_secs_f64() * 2.0 * 1.2),
+            entries: Some(
+                peers + MAX_SEEDS + MAX_HEARD + MAX_PAST + MAX_TELLING + MAX_RATE + calls::MAX + 2 * MAX_LINKS,
+            ),
+            // The next peer is told with every interval that this one is there; now and then tables are compared.
+            idle: Some(60.0 / config.interval.as_secs_f64() * 1.2 + 1.0),
             heals: true,
             // Whoever has somebody left does not look for others.
             merges: Some(10),
             leaves: true,
             // A going is noticed within three intervals, and told on in at most ρ; what was lost on the way is found by
             // comparing tables, a part at a time.
-            quiet: (4 + rho + 4 * u64::from(PATIENCE)) * config.interval.as_secs(),
+            quiet: (4 + rho + u64::from(RARELY)) * config.interval.as_secs(),
             ..Claims::default()
         }
     }
 
     fn entries(&self) -> usize {
         let known = self.members.len() + self.seeds.len() + self.heard.len();
-        known + self.went.len() + self.telling.len() + self.rate.len() + self.calls.len()
+        let kept = self.past.len() + self.links.len() + self.held.len();
+        known + kept + self.telling.len() + self.rate.len() + self.calls.len()
     }
 
     fn owner(_: &Config, all: &Census, to: &Target<Self>) -> Option<Guid> {
