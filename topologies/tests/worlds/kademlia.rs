@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use polymorph_core::engine::Outcome;
+use polymorph_core::engine::io::Command;
 use polymorph_core::engine::settings::{Lookup, Overlay};
+use polymorph_core::overlay::{Place, Standing};
+use polymorph_core::record::PutOptions;
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::Model;
+use polymorph_core::topology::question::Role;
 use polymorph_core::{Guid, Key};
 use polymorph_sim::{Peer, Terms, World};
 use polymorph_topologies::ring::kademlia::{Config, Kademlia};
@@ -14,6 +18,11 @@ use crate::support::*;
 
 fn terms(lookup: Lookup) -> Terms {
     Terms { settings: Overlay { lookup, ..Overlay::default() }.into(), ..Terms::default() }
+}
+
+/// Where somebody stands.
+fn position(guid: Guid) -> Key {
+    Place { overlay: Terms::default().name.id(), me: guid }.mine()
 }
 
 /// Asks for the k nearest to random keys; they must be the k nearest there are.
@@ -122,6 +131,44 @@ fn a_wire_that_breaks_does_not_cost_a_peer_its_place() {
     linked.into_iter().for_each(|peer| world.sever(Peer(3), peer));
     world.run_for(Duration::from_secs(5));
     assert_eq!(known(&world, Peer(3)), before);
+}
+
+#[test]
+fn a_client_that_looks_up_and_puts_is_in_nobodys_bucket_and_nobodys_answer() {
+    let (config, mut world) = (Config::default(), world::<Kademlia>(9));
+    let terms = terms(Lookup::Iterative);
+    grow_on(&mut world, &terms, &config, 40, Duration::from_secs(2));
+    let members: Vec<Peer> = world.peers().collect();
+    let as_client = Terms { standing: Standing::Client, ..terms.clone() };
+    let client = add_on(&mut world, &as_client, &config);
+    let guid = world.guid(client);
+    world.join(client, &members[..2]);
+    world.run_for(Duration::from_secs(5));
+    // Its own position among others: nobody stands nearer to that than the client does.
+    let own = position(guid);
+    let keys: Vec<Key> = (0..60_u64).map(|number| Key::of(&number.to_le_bytes())).chain([own]).collect();
+    let end = |world: &mut World<Kademlia>, peer, ticket| {
+        world.run_for(Duration::from_secs(10));
+        world.take_ended(peer, ticket).expect("it ended").outcome
+    };
+    for &key in &keys {
+        let ticket = world.lookup(client, key, config.k);
+        assert!(matches!(end(&mut world, client, ticket), Outcome::Found { owner: Some(_), .. }));
+        let ticket = world.ticket();
+        let (value, options) = ("what a client has to say".into(), PutOptions::default());
+        world.command(client, Command::Put { ticket, key, value, options });
+        assert!(matches!(end(&mut world, client, ticket), Outcome::Stored { .. }));
+    }
+    for (at, &key) in keys.iter().enumerate() {
+        let asker = members[at % members.len()];
+        let ticket = world.lookup(asker, key, config.k);
+        let Outcome::Found { peers, .. } = end(&mut world, asker, ticket) else { panic!("{asker:?} finds nobody") };
+        assert!(peers.len() == config.k && !peers.contains(&guid), "{asker:?} is told of the client");
+    }
+    for &member in &members {
+        let known = with_role(&world, member, Role::Bucket);
+        assert!(known.len() > config.k && !known.contains(&guid), "the client is in the table of {member:?}");
+    }
 }
 
 #[test]
