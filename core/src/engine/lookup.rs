@@ -161,6 +161,9 @@ impl<T: Topology> Desk<'_, T> {
         if let Some(why) = refused {
             return self.tell_found(asker, Err(why));
         }
+        if self.state.powers.hears && !self.state.is_client() {
+            self.tell(lane, Event::Sought { to: to.clone() });
+        }
         let id = self.unguessable_id();
         let timer = self.state.timers.push(self.now + WITHIN, OverlayTimer::Lookup(id));
         let lookup = Lookup {

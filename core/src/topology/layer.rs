@@ -202,6 +202,11 @@ impl<U: Topology, B: Topology> Topology for Layer<U, B> {
                 self.tell_base(lane, Event::Addresses { peer, addresses: base }, cx);
                 self.tell_upper(lane, Event::Addresses { peer, addresses: upper }, cx);
             }
+            Event::Sought { .. } => {
+                // What is asked of the one that routes.
+                let (part, lane) = self.part_of_routes(cx.lane());
+                self.tell(part, lane, event, cx);
+            }
             Event::Subscribe { .. } | Event::Unsubscribe { .. } if !self.upper.powers().spreads => {
                 self.tell(Part::Base, lane, event, cx);
             }

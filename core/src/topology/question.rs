@@ -17,7 +17,7 @@ pub struct Powers {
     pub spreads: bool,
     /// It sees its own routed messages in [`transit`](Topology::transit).
     pub intercepts: bool,
-    /// It is told of every authenticated frame (Kademlia's buckets).
+    /// It is told of every authenticated frame and of every lookup that begins here (Kademlia's buckets).
     pub hears: bool,
     /// Its addresses are assigned, not computed: peers are told of them, with proof.
     pub assigned: bool,

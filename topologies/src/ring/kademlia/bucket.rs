@@ -64,13 +64,13 @@ impl Bucket {
         Self { depth, entries, spare: Vec::new(), checked: None }
     }
 
-    /// A peer gave a sign of life. `k` bounds the bucket and its replacement cache.
-    pub(super) fn hear(&mut self, entry: Entry, k: usize, now: Time) -> Heard {
+    /// A peer gave a sign of life. `room` bounds the bucket, `k` its replacement cache.
+    pub(super) fn hear(&mut self, entry: Entry, room: usize, k: usize, now: Time) -> Heard {
         if let Some(index) = self.entries.iter().position(|known| known.guid == entry.guid) {
             self.entries[index..].rotate_left(1);
             return Heard::Noted;
         }
-        if self.entries.len() < k {
+        if self.entries.len() < room {
             self.entries.push(entry);
             self.spare.retain(|known| known.guid != entry.guid);
             return Heard::Added;
@@ -117,7 +117,7 @@ mod tests {
     fn full() -> Bucket {
         let mut bucket = Bucket::new(0, Vec::new());
         for number in 1..=3 {
-            assert_eq!(bucket.hear(entry(number), K, Time::ZERO), Heard::Added);
+            assert_eq!(bucket.hear(entry(number), K, K, Time::ZERO), Heard::Added);
         }
         bucket
     }
@@ -129,28 +129,28 @@ mod tests {
     #[test]
     fn whoever_is_heard_becomes_the_most_recently_seen() {
         let mut bucket = full();
-        assert_eq!(bucket.hear(entry(1), K, Time::ZERO), Heard::Noted);
+        assert_eq!(bucket.hear(entry(1), K, K, Time::ZERO), Heard::Noted);
         assert_eq!(order(&bucket), [2, 3, 1]);
-        assert_eq!(bucket.hear(entry(3), K, Time::ZERO), Heard::Noted);
+        assert_eq!(bucket.hear(entry(3), K, K, Time::ZERO), Heard::Noted);
         assert_eq!(order(&bucket), [2, 1, 3]);
     }
 
     #[test]
     fn a_full_bucket_doubts_its_least_recently_seen_and_keeps_it_if_it_answers() {
         let mut bucket = full();
-        assert_eq!(bucket.hear(entry(4), K, Time::ZERO), Heard::Doubt(entry(1).guid));
+        assert_eq!(bucket.hear(entry(4), K, K, Time::ZERO), Heard::Doubt(entry(1).guid));
         assert_eq!(order(&bucket), [1, 2, 3], "the newcomer is not believed before the old one is silent");
         // It answers.
-        assert_eq!(bucket.hear(entry(1), K, Time::ZERO), Heard::Noted);
+        assert_eq!(bucket.hear(entry(1), K, K, Time::ZERO), Heard::Noted);
         assert_eq!(order(&bucket), [2, 3, 1]);
-        assert_eq!(bucket.hear(entry(4), K, Time::from_secs(61)), Heard::Doubt(entry(2).guid));
+        assert_eq!(bucket.hear(entry(4), K, K, Time::from_secs(61)), Heard::Doubt(entry(2).guid));
     }
 
     #[test]
     fn a_silent_peer_makes_room_for_the_most_recently_seen_replacement() {
         let mut bucket = full();
         for number in [4, 5, 6, 4] {
-            bucket.hear(entry(number), K, Time::ZERO);
+            bucket.hear(entry(number), K, K, Time::ZERO);
         }
         assert_eq!(bucket.lose(&entry(1).guid), Lost::Replaced(Some(entry(4).guid)));
         assert_eq!(order(&bucket), [2, 3, 4]);
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_flood_of_newcomers_neither_grows_the_bucket_nor_asks_more_than_once_a_minute() {
         let mut bucket = full();
-        let doubts = (4..=255).filter(|n| matches!(bucket.hear(entry(*n), K, Time::ZERO), Heard::Doubt(_))).count();
+        let doubts = (4..=255).filter(|n| matches!(bucket.hear(entry(*n), K, K, Time::ZERO), Heard::Doubt(_))).count();
         assert_eq!(doubts, 1);
         assert_eq!((bucket.entries.len(), bucket.spare.len()), (K, K));
     }
@@ -204,14 +204,14 @@ mod tests {
             let there: std::collections::BTreeSet<Guid> = population.iter().map(|(number, _)| guid(*number)).collect();
             for bucket in &mut buckets {
                 let heard = Entry { head: 0, guid: guid(population[(draw() % PEERS) as usize].0) };
-                if let Heard::Doubt(oldest) = bucket.hear(heard, 20, now) {
+                if let Heard::Doubt(oldest) = bucket.hear(heard, 20, 20, now) {
                     if rule == Rule::Blind {
                         let any = bucket.entries[(draw() % 20) as usize].guid;
                         bucket.lose(&any);
                     } else if !there.contains(&oldest) {
                         bucket.lose(&oldest);
                     } else {
-                        bucket.hear(Entry { head: 0, guid: oldest }, 20, now);
+                        bucket.hear(Entry { head: 0, guid: oldest }, 20, 20, now);
                         if rule == Rule::Random {
                             let mut living: Vec<&mut Entry> =
                                 bucket.entries.iter_mut().filter(|entry| there.contains(&entry.guid)).collect();
