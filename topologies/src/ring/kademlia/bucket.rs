@@ -103,9 +103,10 @@ impl Bucket {
 const CHECK: core::time::Duration = core::time::Duration::from_secs(60);
 
 #[cfg(test)]
-mod tests {
-    use polymorph_sim::churn::Lifetimes;
+mod survival;
 
+#[cfg(test)]
+mod tests {
     use super::*;
 
     const K: usize = 3;
@@ -166,80 +167,5 @@ mod tests {
         let doubts = (4..=255).filter(|n| matches!(bucket.hear(entry(*n), K, K, Time::ZERO), Heard::Doubt(_))).count();
         assert_eq!(doubts, 1);
         assert_eq!((bucket.entries.len(), bucket.spare.len()), (K, K));
-    }
-
-    /// What becomes of a newcomer when the bucket is full and its oldest entry answers. Where the oldest is silent, all
-    /// put the newcomer in its place.
-    #[derive(Clone, Copy, PartialEq)]
-    enum Rule {
-        /// It waits: Kademlia's.
-        Oldest,
-        /// It takes the place of a random entry: of one that lives, because to throw out the dead is detection, in which
-        /// the rules are alike; and its place in the order, so that both go on asking as often.
-        Random,
-        /// It takes the place of a random entry, dead or alive, and nobody is ever asked.
-        Blind,
-    }
-
-    /// Peers who come and go, and buckets that hear one of them each minute: the share of entries that are alive.
-    fn live_share(lifetimes: Lifetimes, rule: Rule) -> f64 {
-        const PEERS: u64 = 500;
-        const MINUTES: u64 = 36 * 60;
-        let (mut seed, minute) = (0, core::time::Duration::from_secs(60));
-        let mut draw = || {
-            seed = super::super::model::mix(seed);
-            seed
-        };
-        let mut population: Vec<(u64, Time)> =
-            (0..PEERS).map(|number| (number, Time::ZERO + lifetimes.residual(draw()))).collect();
-        let mut buckets: Vec<Bucket> = (0..40).map(|_| Bucket::new(0, Vec::new())).collect();
-        let (mut next, mut live, mut all) = (PEERS, 0, 0);
-        let guid = |number: u64| Guid(core::array::from_fn(|at| number.to_be_bytes()[at % 8]));
-        for step in 1..=MINUTES {
-            let now = Time::ZERO + minute * step as u32;
-            for peer in population.iter_mut().filter(|(_, until)| *until <= now) {
-                *peer = (next, now + lifetimes.whole(draw()));
-                next += 1;
-            }
-            let there: std::collections::BTreeSet<Guid> = population.iter().map(|(number, _)| guid(*number)).collect();
-            for bucket in &mut buckets {
-                let heard = Entry { head: 0, guid: guid(population[(draw() % PEERS) as usize].0) };
-                if let Heard::Doubt(oldest) = bucket.hear(heard, 20, 20, now) {
-                    if rule == Rule::Blind {
-                        let any = bucket.entries[(draw() % 20) as usize].guid;
-                        bucket.lose(&any);
-                    } else if !there.contains(&oldest) {
-                        bucket.lose(&oldest);
-                    } else {
-                        bucket.hear(Entry { head: 0, guid: oldest }, 20, 20, now);
-                        if rule == Rule::Random {
-                            let mut living: Vec<&mut Entry> =
-                                bucket.entries.iter_mut().filter(|entry| there.contains(&entry.guid)).collect();
-                            let at = draw() as usize % living.len();
-                            *living[at] = bucket.spare.pop().expect("who was heard just now");
-                        }
-                    }
-                }
-                if step > MINUTES / 3 {
-                    live += bucket.entries.iter().filter(|entry| there.contains(&entry.guid)).count();
-                    all += bucket.entries.len();
-                }
-            }
-        }
-        live as f64 / all as f64
-    }
-
-    #[test]
-    fn who_keeps_the_oldest_has_more_live_entries_where_those_who_stayed_will_stay_and_as_many_where_not() {
-        let mean = core::time::Duration::from_secs(3600);
-        let scale = mean.div_f64(libm::tgamma(1.0 + 1.0 / 0.59));
-        let shares = |lifetimes| [Rule::Oldest, Rule::Random, Rule::Blind].map(|rule| live_share(lifetimes, rule));
-        let (weibull, exponential) =
-            (shares(Lifetimes::Weibull { shape: 0.59, scale }), shares(Lifetimes::Exponential { mean }));
-        println!("live entries, the oldest kept, by chance, by chance and unasked:");
-        println!("Weibull {weibull:.3?}, exponential {exponential:.3?}");
-        assert!(weibull[0] > weibull[1] + 0.02);
-        assert!((exponential[0] - exponential[1]).abs() < 0.01);
-        assert!(weibull[0] > weibull[2] + 0.02 && exponential[0] > exponential[2], "asking is better than not");
     }
 }
