@@ -271,16 +271,16 @@ impl<U: Topology, B: Topology> Topology for Layer<U, B> {
 
     fn route(&self, query: &Query<'_, Self>, route: &mut Route) {
         let (part, lane) = self.part_of_routes(query.lane);
-        let &Query { n, without, state, from, .. } = query;
+        let &Query { n, without, state, from, draw, .. } = query;
         match part {
             Part::Upper => {
                 if let Some(to) = ToUpper::<U, B>::inner_target(query.to) {
-                    self.upper.route(&Query { to: &to, n, without, state, from, lane }, route);
+                    self.upper.route(&Query { to: &to, n, without, state, from, draw, lane }, route);
                 }
             }
             Part::Base => {
                 if let Some(to) = ToBase::<U, B>::inner_target(query.to) {
-                    self.base.route(&Query { to: &to, n, without, state, from, lane }, route);
+                    self.base.route(&Query { to: &to, n, without, state, from, draw, lane }, route);
                 }
             }
         }
