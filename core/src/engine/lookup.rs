@@ -161,6 +161,9 @@ impl<T: Topology> Desk<'_, T> {
         if let Some(why) = refused {
             return self.tell_found(asker, Err(why));
         }
+        if self.state.powers.hears && !self.state.is_client() {
+            self.tell(lane, Event::Sought { to: to.clone() });
+        }
         let id = self.unguessable_id();
         let timer = self.state.timers.push(self.now + WITHIN, OverlayTimer::Lookup(id));
         let lookup = Lookup {
@@ -229,7 +232,8 @@ impl<T: Topology> Desk<'_, T> {
         if first.is_none() && self.state.is_client() {
             first = self.gateways().into_iter().find(|g| !tried.contains(g)).map(|g| (g, Bytes::new()));
         } else if first.is_none() {
-            let query = Query { to: &to, n: n.max(8), without: &tried, state: &[], from: None, lane };
+            let draw = self.state.draw();
+            let query = Query { to: &to, n: n.max(8), without: &tried, state: &[], from: None, draw, lane };
             let route = self.ask_route(topology, &query);
             if matches!(route.verdict, Verdict::Deliver { .. }) && tried.is_empty() {
                 let mut peers = vec![self.node.me];
@@ -301,7 +305,8 @@ impl<T: Topology> Desk<'_, T> {
             gateways.retain(|gateway| Some(*gateway) != via);
             self.add_candidates(topology, id, None, gateways, &Bytes::new());
         } else {
-            let query = Query { to: &to, n, without: &[], state: &[], from: None, lane };
+            let draw = self.state.draw();
+            let query = Query { to: &to, n, without: &[], state: &[], from: None, draw, lane };
             let route = self.ask_route(topology, &query);
             let (mut peers, state, verdict) = (route.peers.clone(), route.state.clone(), route.verdict);
             self.keep_route(route);
@@ -476,7 +481,8 @@ impl<T: Topology> Desk<'_, T> {
             return self.send_or_drop(peer, body, Bytes::new());
         }
         let n = usize::from(n).clamp(1, 64);
-        let query = Query { to, n, without: &[], state, from: Some(peer), lane };
+        let draw = self.state.draw();
+        let query = Query { to, n, without: &[], state, from: Some(peer), draw, lane };
         let mut route = self.ask_route(topology, &query);
         known::leave_out(id, known, &mut route.peers);
         let body = Body::Next { id, verdict: route.verdict, peers: route.peers.clone(), state: route.state.clone() };

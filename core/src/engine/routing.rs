@@ -104,7 +104,8 @@ impl<T: Topology> Desk<'_, T> {
             return self.through_gateway(routed, payload, without);
         }
         let Routed { lane, .. } = *routed;
-        let query = Query { to: &routed.to, n: ALTERNATIVES, without, state: &routed.before, from, lane };
+        let draw = self.state.draw();
+        let query = Query { to: &routed.to, n: ALTERNATIVES, without, state: &routed.before, from, draw, lane };
         let route = self.ask_route(topology, &query);
         if matches!(route.verdict, Verdict::Deliver { .. }) {
             self.keep_route(route);
@@ -235,7 +236,8 @@ impl<T: Topology> Desk<'_, T> {
                 topology.handle(event, &mut Context::new(self, Lane::default()));
             }
             What::Lookup { n } => {
-                let query = Query { to: &to, n: n.into(), without: &[], state: &before, from, lane };
+                let draw = self.state.draw();
+                let query = Query { to: &to, n: n.into(), without: &[], state: &before, from, draw, lane };
                 let route = self.ask_route(topology, &query);
                 let mut peers = vec![self.node.me];
                 peers.extend(route.peers.iter().take(usize::from(n).saturating_sub(1)));

@@ -142,6 +142,8 @@ pub(super) struct State<T: Topology> {
     pub(super) asks: BTreeMap<Ticket, u32>,
     pub(super) lookups: BTreeMap<u32, Box<Lookup<T>>>,
     pub(super) ids: u32,
+    /// How often the topology was asked for a way.
+    pub(super) draws: u32,
     /// None until there was one.
     pub(super) casts: Option<Box<Casts>>,
     pub(super) records: Option<Box<Records>>,
@@ -179,6 +181,7 @@ impl<T: Topology> Overlay<T> {
             asks: BTreeMap::new(),
             lookups: BTreeMap::new(),
             ids: 0,
+            draws: 0,
             casts: None,
             records: None,
             known: Box::default(),
@@ -205,6 +208,12 @@ impl<T: Topology> State<T> {
                 return self.ids;
             }
         }
+    }
+
+    /// A number for a question to the topology, another one each time.
+    pub(super) fn draw(&mut self) -> u32 {
+        self.draws = self.draws.wrapping_add(1);
+        self.draws
     }
 
     pub(super) fn casts(&mut self) -> &mut Casts {

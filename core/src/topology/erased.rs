@@ -169,9 +169,9 @@ impl<T: Topology> Erased for Shadow<T> {
     }
 
     fn route(&self, query: &Query<'_, Boxed>, route: &mut Route) {
-        let &Query { n, without, state, from, lane, .. } = query;
+        let &Query { n, without, state, from, draw, lane, .. } = query;
         if let Some(to) = ToBytes::<T>::inner_target(query.to) {
-            self.0.route(&Query { to: &to, n, without, state, from, lane }, route);
+            self.0.route(&Query { to: &to, n, without, state, from, draw, lane }, route);
         }
     }
 

@@ -179,6 +179,12 @@ pub enum Event<T: Topology> {
         /// Who.
         peer: Guid,
     },
+    /// This node began a lookup: the application's, of a record, or this topology's own. With
+    /// [`Powers::hears`](super::question::Powers::hears).
+    Sought {
+        /// Of what.
+        to: Target<T>,
+    },
     /// The application subscribed to a topic.
     Subscribe {
         /// Which.
@@ -238,6 +244,7 @@ impl<T: Topology> Event<T> {
             Self::Timer(_) => "timer",
             Self::Copy { .. } => "copy",
             Self::Heard { .. } => "heard",
+            Self::Sought { .. } => "sought",
             Self::Subscribe { .. } => "subscribe",
             Self::Unsubscribe { .. } => "unsubscribe",
             Self::Command { .. } => "command",

@@ -206,6 +206,11 @@ impl<U: Topology, B: Topology> Topology for Layer<U, B> {
                 self.tell_base(lane, Event::Addresses { peer, addresses: base }, cx);
                 self.tell_upper(lane, Event::Addresses { peer, addresses: upper }, cx);
             }
+            Event::Sought { .. } => {
+                // What is asked of the one that routes.
+                let (part, lane) = self.part_of_routes(cx.lane());
+                self.tell(part, lane, event, cx);
+            }
             Event::Subscribe { .. } | Event::Unsubscribe { .. } if !self.upper.powers().spreads => {
                 self.tell(Part::Base, lane, event, cx);
             }
@@ -270,16 +275,16 @@ impl<U: Topology, B: Topology> Topology for Layer<U, B> {
 
     fn route(&self, query: &Query<'_, Self>, route: &mut Route) {
         let (part, lane) = self.part_of_routes(query.lane);
-        let &Query { n, without, state, from, .. } = query;
+        let &Query { n, without, state, from, draw, .. } = query;
         match part {
             Part::Upper => {
                 if let Some(to) = ToUpper::<U, B>::inner_target(query.to) {
-                    self.upper.route(&Query { to: &to, n, without, state, from, lane }, route);
+                    self.upper.route(&Query { to: &to, n, without, state, from, draw, lane }, route);
                 }
             }
             Part::Base => {
                 if let Some(to) = ToBase::<U, B>::inner_target(query.to) {
-                    self.base.route(&Query { to: &to, n, without, state, from, lane }, route);
+                    self.base.route(&Query { to: &to, n, without, state, from, draw, lane }, route);
                 }
             }
         }

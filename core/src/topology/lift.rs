@@ -63,6 +63,7 @@ pub(crate) trait Lift<I: Topology, O: Topology> {
             Event::Found { ticket, owner, peers } => Event::Found { ticket, owner, peers },
             Event::Copy { id, topic, from, first, hops } => Event::Copy { id, topic, from, first, hops },
             Event::Heard { peer } => Event::Heard { peer },
+            Event::Sought { to } => Event::Sought { to: Self::inner_target(&to)? },
             Event::Subscribe { topic } => Event::Subscribe { topic },
             Event::Unsubscribe { topic } => Event::Unsubscribe { topic },
             Event::Command { ticket, command } => Event::Command { ticket, command },

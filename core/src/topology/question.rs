@@ -17,7 +17,7 @@ pub struct Powers {
     pub spreads: bool,
     /// It sees its own routed messages in [`transit`](Topology::transit).
     pub intercepts: bool,
-    /// It is told of every authenticated frame (Kademlia's buckets).
+    /// It is told of every authenticated frame and of every lookup that begins here (Kademlia's buckets).
     pub hears: bool,
     /// Its addresses are assigned, not computed: peers are told of them, with proof.
     pub assigned: bool,
@@ -117,6 +117,9 @@ pub struct Query<'a, T: Topology> {
     pub state: &'a [u8],
     /// The previous hop; `None` at the origin.
     pub from: Option<Guid>,
+    /// Another number each time the engine asks: who leaves a choice to chance draws it from this and a secret, so that
+    /// a message which is sent again may take another way.
+    pub draw: u32,
     pub(crate) lane: Lane,
 }
 
@@ -130,7 +133,7 @@ impl<'a, T: Topology> Query<'a, T> {
     /// A question of somebody who stands on the topmost part, as an application does.
     #[must_use]
     pub fn new(to: &'a Target<T>, n: usize) -> Self {
-        Self { to, n, without: &[], state: &[], from: None, lane: Lane::TOP }
+        Self { to, n, without: &[], state: &[], from: None, draw: 0, lane: Lane::TOP }
     }
 
     /// Whether a peer may be named.

@@ -11,6 +11,7 @@
 
 mod bucket;
 mod model;
+mod refresh;
 mod table;
 
 use core::time::Duration;
@@ -20,11 +21,11 @@ use polymorph_core::topology::context::Context;
 use polymorph_core::topology::event::{Change, Down, Event, Ticket, Via};
 use polymorph_core::topology::question::{Hold, Neighbor, Powers, Query, Role, Route, Target, Verdict};
 use polymorph_core::{Distance, Guid, Key};
-use rand_core::Rng as _;
 use serde::{Deserialize, Serialize};
 
 use crate::setting::{Configure, Knob};
 use bucket::{Heard, Lost};
+use refresh::Subtree;
 use table::Table;
 
 /// What peers tell each other besides the engine's lookups.
@@ -39,7 +40,7 @@ pub enum Message {
 /// What is done again and again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum Timer {
-    /// Look up a key in every bucket.
+    /// Look up a key in every bucket in which none was looked up for long.
     Refresh,
     /// Try the next seed.
     Join,
@@ -50,7 +51,7 @@ pub enum Timer {
 pub struct Config {
     /// How many peers a bucket holds, and how many of the nearest a lookup settles.
     pub k: usize,
-    /// How often each bucket is refreshed.
+    /// How long after the last lookup in it a bucket is refreshed.
     pub refresh: Duration,
 }
 
@@ -79,8 +80,8 @@ enum Stage {
 enum Purpose {
     /// The peers around this node's own position.
     Entry,
-    /// A key in this bucket.
-    Bucket(u32),
+    /// A key in a bucket, or in a part of it.
+    Refresh(Subtree),
 }
 
 impl Topology for Kademlia {
@@ -97,6 +98,9 @@ impl Topology for Kademlia {
             Event::Join { seeds } => self.join(seeds, cx),
             Event::Leave => self.leave(cx),
             Event::Heard { peer } if self.stage != Stage::Out => self.heard(peer, cx),
+            Event::Sought { to: Target::Key(key) | Target::Address(key) } if self.stage == Stage::In => {
+                self.sought(&key, cx);
+            }
             Event::Message { message: Message::Ping, via: Via::Call(call), .. } => cx.reply(call, Message::Pong),
             Event::Found { ticket, peers, .. } => self.found(ticket, &peers, cx),
             Event::Timer(Timer::Join) => self.try_seed(cx),
@@ -161,7 +165,9 @@ impl Kademlia {
             return self.try_seed(cx);
         }
         self.table.peers().for_each(|peer| cx.want(peer, Hold::Cached));
+        self.table.all_due(cx.now() + self.config.refresh);
         self.enter(cx);
+        self.rest(cx);
     }
 
     /// Looks for a way in, or back in, ever more slowly: through the seeds, then through whoever was lost last.
@@ -184,8 +190,6 @@ impl Kademlia {
     fn enter(&mut self, cx: &mut Context<'_, Self>) {
         self.stage = Stage::In;
         cx.change(Change::Range);
-        let wait = cx.jitter(self.config.refresh, 0.3);
-        cx.set(Timer::Refresh, wait);
     }
 
     fn leave(&mut self, cx: &mut Context<'_, Self>) {
@@ -209,34 +213,16 @@ impl Kademlia {
             Purpose::Entry if peers.iter().any(|peer| *peer != me) => {
                 self.tries = 0;
                 self.enter(cx);
-                self.refresh_below(self.table.deepest().unwrap_or(0), cx);
+                self.table.entered(cx.now(), cx.now() + self.config.refresh);
+                self.refresh(cx);
             }
             // The other ways in are tried at once, then again after a while.
             Purpose::Entry if !(self.tries as usize).is_multiple_of(self.seeds.len() + self.lost.len()) => {
                 self.try_seed(cx);
             }
             Purpose::Entry => {}
-            Purpose::Bucket(depth) => self.refresh_below(depth, cx),
+            Purpose::Refresh(subtree) => self.looked_through(subtree, cx),
         }
-    }
-
-    fn refresh(&mut self, cx: &mut Context<'_, Self>) {
-        let wait = cx.jitter(self.config.refresh, 0.3);
-        cx.set(Timer::Refresh, wait);
-        match self.table.deepest() {
-            Some(deepest) => self.refresh_below(deepest + 1, cx),
-            None => self.try_seed(cx),
-        }
-    }
-
-    /// Looks up a random key in the bucket before this one, then in the one before that, until the farthest.
-    fn refresh_below(&mut self, depth: u32, cx: &mut Context<'_, Self>) {
-        let Some(depth) = depth.checked_sub(1) else { return };
-        let mut key = Key::default();
-        cx.rng().fill_bytes(&mut key.0);
-        let key = in_bucket(&self.table.place().mine(), depth, key);
-        let ticket = cx.lookup(Target::Key(key), self.config.k);
-        self.open = Some((ticket, Purpose::Bucket(depth)));
     }
 
     fn heard(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
@@ -276,25 +262,13 @@ impl Kademlia {
     }
 }
 
-/// A key that shares exactly `depth` bits with `mine`; what follows is taken from `random`.
-fn in_bucket(mine: &Key, depth: u32, random: Key) -> Key {
-    let mut key = random;
-    let (byte, bit) = ((depth / 8) as usize, depth % 8);
-    key.0[..byte].copy_from_slice(&mine.0[..byte]);
-    // The bits before are kept, this one is turned, those after are random.
-    let kept = !(0xff_u8 >> bit);
-    let turned = 0x80 >> bit;
-    key.0[byte] = mine.0[byte] & kept | !mine.0[byte] & turned | random.0[byte] & !(kept | turned);
-    key
-}
-
 impl Configure for Config {
     fn table() -> Vec<Knob<Self>> {
         vec![
             Knob::number("k", "20", "how many peers a bucket holds and a lookup settles", 1..=MAX_K, |config| {
                 &mut config.k
             }),
-            Knob::seconds("refresh", "3600", "seconds between two refreshes of a bucket", |config| &mut config.refresh),
+            Knob::seconds("refresh", "3600", "seconds after the last lookup in a bucket until it is refreshed", |config| &mut config.refresh),
         ]
     }
 }
@@ -324,18 +298,5 @@ mod tests {
     #[test]
     fn the_settings_say_their_defaults() {
         crate::setting::assert_defaults_hold::<Config>();
-    }
-
-    #[test]
-    fn a_refreshed_key_lies_in_its_bucket_and_nowhere_else() {
-        let mine = Key(core::array::from_fn(|at| (at * 37) as u8));
-        for random in [Key([0; 32]), Key([0xff; 32]), Key([0x5a; 32])] {
-            for depth in 0..256 {
-                let key = in_bucket(&mine, depth, random);
-                assert_eq!(key.common_bits(&mine), depth);
-                let rest = (depth + 1..256).all(|bit| key.bit(bit) == random.bit(bit));
-                assert!(rest, "depth {depth}: what follows is not random");
-            }
-        }
     }
 }

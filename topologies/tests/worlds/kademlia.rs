@@ -1,11 +1,18 @@
 //! Kademlia in virtual time, on the real engine and its iterative lookups.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use polymorph_core::engine::Outcome;
+use polymorph_core::engine::io::Command;
 use polymorph_core::engine::settings::{Lookup, Overlay};
+use polymorph_core::overlay::{Place, Standing};
+use polymorph_core::record::PutOptions;
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::Model;
+use polymorph_core::topology::question::{Role, Target};
+use polymorph_core::wire::frame::Body;
 use polymorph_core::{Guid, Key};
 use polymorph_sim::{Peer, Terms, World};
 use polymorph_topologies::ring::kademlia::{Config, Kademlia};
@@ -16,14 +23,23 @@ fn terms(lookup: Lookup) -> Terms {
     Terms { settings: Overlay { lookup, ..Overlay::default() }.into(), ..Terms::default() }
 }
 
+/// Where somebody stands.
+fn position(guid: Guid) -> Key {
+    Place { overlay: Terms::default().name.id(), me: guid }.mine()
+}
+
 /// Asks for the k nearest to random keys; they must be the k nearest there are.
 fn assert_exact_sets(world: &mut World<Kademlia>, config: &Config, count: usize) {
+    let keys: Vec<Key> = (0..count as u64).map(|number| Key::of(&number.to_le_bytes())).collect();
+    assert_exact_sets_of(world, config, &keys);
+}
+
+fn assert_exact_sets_of(world: &mut World<Kademlia>, config: &Config, keys: &[Key]) {
     let overlay = Terms::default().name;
     let census = world.census(&overlay);
     let peers: Vec<Peer> = world.peers().collect();
-    for number in 0..count {
+    for (number, &key) in keys.iter().enumerate() {
         let peer = peers[number * 31 % peers.len()];
-        let key = Key::of(&(number as u64).to_le_bytes());
         let ticket = world.lookup(peer, key, config.k);
         world.run_for(Duration::from_secs(20));
         let ended = world.take_ended(peer, ticket).expect("it ended");
@@ -80,7 +96,8 @@ fn lookups_go_round_a_fifth_that_crashed_and_the_dead_are_forgotten() {
     let peers = world.ideal(&terms(Lookup::Iterative), &config, 400).expect("Kademlia knows its ideal tables");
     crash_a_fifth(&mut world, &peers);
     assert_all_right(&mut world, &config, 300);
-    world.run_for(Duration::from_secs(Kademlia::claims(&config, 400).quiet));
+    // Twice, because a bucket in which something was just looked up is not refreshed.
+    world.run_for(2 * Duration::from_secs(Kademlia::claims(&config, 400).quiet));
     let entries = |peer: &Peer| world.topology(*peer).map(Topology::neighbors).unwrap_or_default();
     let all: Vec<Guid> = peers.iter().flat_map(entries).map(|neighbor| neighbor.peer).collect();
     let dead = all.iter().filter(|guid| world.peer(guid).is_none_or(|peer| !world.is_alive(peer))).count();
@@ -122,6 +139,128 @@ fn a_wire_that_breaks_does_not_cost_a_peer_its_place() {
     linked.into_iter().for_each(|peer| world.sever(Peer(3), peer));
     world.run_for(Duration::from_secs(5));
     assert_eq!(known(&world, Peer(3)), before);
+}
+
+#[test]
+fn a_client_that_looks_up_and_puts_is_in_nobodys_bucket_and_nobodys_answer() {
+    let (config, mut world) = (Config::default(), world::<Kademlia>(9));
+    let terms = terms(Lookup::Iterative);
+    grow_on(&mut world, &terms, &config, 40, Duration::from_secs(2));
+    let members: Vec<Peer> = world.peers().collect();
+    let as_client = Terms { standing: Standing::Client, ..terms.clone() };
+    let client = add_on(&mut world, &as_client, &config);
+    let guid = world.guid(client);
+    world.join(client, &members[..2]);
+    world.run_for(Duration::from_secs(5));
+    // Its own position among others: nobody stands nearer to that than the client does.
+    let own = position(guid);
+    let keys: Vec<Key> = (0..60_u64).map(|number| Key::of(&number.to_le_bytes())).chain([own]).collect();
+    let end = |world: &mut World<Kademlia>, peer, ticket| {
+        world.run_for(Duration::from_secs(10));
+        world.take_ended(peer, ticket).expect("it ended").outcome
+    };
+    for &key in &keys {
+        let ticket = world.lookup(client, key, config.k);
+        assert!(matches!(end(&mut world, client, ticket), Outcome::Found { owner: Some(_), .. }));
+        let ticket = world.ticket();
+        let (value, options) = ("what a client has to say".into(), PutOptions::default());
+        world.command(client, Command::Put { ticket, key, value, options });
+        assert!(matches!(end(&mut world, client, ticket), Outcome::Stored { .. }));
+    }
+    for (at, &key) in keys.iter().enumerate() {
+        let asker = members[at % members.len()];
+        let ticket = world.lookup(asker, key, config.k);
+        let Outcome::Found { peers, .. } = end(&mut world, asker, ticket) else { panic!("{asker:?} finds nobody") };
+        assert!(peers.len() == config.k && !peers.contains(&guid), "{asker:?} is told of the client");
+    }
+    for &member in &members {
+        let known = with_role(&world, member, Role::Bucket);
+        assert!(known.len() > config.k && !known.contains(&guid), "the client is in the table of {member:?}");
+    }
+}
+
+/// The keys that one peer looks up by itself within three hours when it refreshes its buckets every ten minutes, by the
+/// bits they share with it; and how many its nearest neighbor shares. Perhaps it looks up others in its farthest bucket.
+fn refreshes_of_one(lookups: Option<Duration>) -> (u32, Vec<u32>) {
+    let (terms, mut world) = (terms(Lookup::Iterative), world::<Kademlia>(10));
+    let idle = Config { refresh: Duration::from_secs(1_000_000), ..Config::default() };
+    grow_on(&mut world, &terms, &idle, 60, Duration::from_secs(2));
+    let one = add_on(&mut world, &terms, &Config { refresh: Duration::from_secs(600), ..idle });
+    world.join(one, &[Peer(0)]);
+    world.run_for(Duration::from_secs(120));
+    let asked = Arc::new(Mutex::new(BTreeSet::new()));
+    for peer in world.peers().collect::<Vec<_>>() {
+        let asked = Arc::clone(&asked);
+        world.swallow(peer, move |frame| {
+            if let Body::Find { to, .. } = &frame.body
+                && let Target::Key(key) = **to
+            {
+                asked.lock().expect("nobody panicked").insert(key);
+            }
+            false
+        });
+    }
+    let (mine, mut own, mut numbers) = (position(world.guid(one)), BTreeSet::new(), 0_u64..);
+    let every = lookups.unwrap_or(Duration::from_secs(300));
+    for _ in 0..3 * 3600 / every.as_secs() {
+        if lookups.is_some() {
+            let mut keys = numbers.by_ref().map(|number| Key::of(&number.to_le_bytes()));
+            let far = keys.find(|key| key.common_bits(&mine) == 0).expect("every second");
+            own.insert(far);
+            world.lookup(one, far, 20);
+        }
+        world.run_for(every);
+    }
+    let shared = |guid: &Guid| position(*guid).common_bits(&mine);
+    let nearest = with_role(&world, one, Role::Bucket).iter().map(shared).max().expect("it knows somebody");
+    let asked = asked.lock().expect("nobody panicked");
+    (nearest, asked.difference(&own).map(|key| key.common_bits(&mine)).collect())
+}
+
+#[test]
+fn a_bucket_is_refreshed_only_when_nothing_was_looked_up_in_it() {
+    let (nearest, quiet) = refreshes_of_one(None);
+    let (_, busy) = refreshes_of_one(Some(Duration::from_secs(300)));
+    let count = |keys: &[u32], depth| keys.iter().filter(|bits| **bits == depth).count();
+    println!("{} keys looked up without traffic, {} with traffic in the farthest bucket", quiet.len(), busy.len());
+    // Once in ten to thirteen minutes.
+    assert!((0..=nearest).all(|depth| count(&quiet, depth) >= 13), "{quiet:?}");
+    assert!((1..=nearest).all(|depth| count(&busy, depth) >= 13), "{busy:?}");
+    assert_eq!(count(&busy, 0), 0, "the farthest was refreshed although it was looked up in");
+    assert!(busy.len() < quiet.len());
+}
+
+#[test]
+fn in_a_very_uneven_tree_the_nearest_are_found_exactly() {
+    let config = Config { k: 2, ..Config::default() };
+    let (terms, mut world) = (terms(Lookup::Iterative), world::<Kademlia>(11));
+    // First some who begin with 1 and with 01, then many with 001, at last a single one with 000. It owns every key there,
+    // and each of the many may be the next nearest to one of these: so all of them have to know it.
+    let mut peers: Vec<Peer> = Vec::new();
+    for (begins, bits, count) in [(0x80, 1, 12), (0x40, 2, 12), (0x20, 3, 28), (0x00, 3, 1)] {
+        let mut found = 0;
+        while found < count {
+            let peer = world.spawn();
+            if position(world.guid(peer)).0[0] >> (8 - bits) != begins >> (8 - bits) {
+                world.crash(peer);
+                continue;
+            }
+            world.attach(peer, &terms, |place| Kademlia::new(&config, place)).expect("the engine takes it");
+            let seeds: Vec<Peer> = peers.get(found * 7 % peers.len().max(1)).copied().into_iter().collect();
+            world.join(peer, &seeds);
+            world.run_for(Duration::from_secs(10));
+            peers.push(peer);
+            found += 1;
+        }
+    }
+    world.run_for(Duration::from_secs(60));
+    let begin = |at: u64, byte: u8| {
+        let mut key = Key::of(&at.to_le_bytes());
+        key.0[0] = key.0[0] & 0x1f | byte;
+        key
+    };
+    let keys: Vec<Key> = (0..90).map(|at| begin(at, if at % 3 == 0 { 0x20 } else { 0x00 })).collect();
+    assert_exact_sets_of(&mut world, &config, &keys);
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use polymorph_core::engine::Outcome;
+use polymorph_core::engine::settings::Overlay;
 use polymorph_core::topology::Topology;
 use polymorph_core::topology::model::Model;
 use polymorph_core::topology::question::{Query, Role, Route, Target, Verdict};
+use polymorph_core::wire::frame::Body;
 use polymorph_core::{Guid, Key};
 use polymorph_sim::{Peer, Terms, World};
 use polymorph_topologies::ring::pastry::{Config, Pastry, Proximity};
@@ -148,9 +151,7 @@ fn keys_are_found_while_peers_come_and_crash_all_the_time() {
         world.run_until(Duration::from_secs(30), |world| world.ended(asker, ticket).is_some());
         asked += 1;
         let owner = owner::<Pastry>(&config, &census, key);
-        if let Some(polymorph_core::engine::Outcome::Found { owner: found, .. }) =
-            world.take_ended(asker, ticket).map(|ended| ended.outcome)
-        {
+        if let Some(Outcome::Found { owner: found, .. }) = world.take_ended(asker, ticket).map(|ended| ended.outcome) {
             right += usize::from(found == owner);
         }
     }
@@ -171,6 +172,40 @@ fn random_hops_take_other_ways_and_end_at_the_same_owner() {
     let (plain, random) = (hops(0.0), hops(0.5));
     println!("{plain:.3} hops, {random:.3} with random ones");
     assert!(random > plain + 0.1 && random < plain + 2.0);
+}
+
+#[test]
+fn who_is_asked_for_again_and_again_is_found_past_peers_that_swallow_messages() {
+    let config = Config { random: 0.5, ..Config::default() };
+    // No tries over other first hops: the way is left to chance.
+    let settings = Overlay { retries: 0, ..Overlay::default() };
+    let terms = Terms { settings: settings.into(), ..Terms::default() };
+    let mut world = world::<Pastry>(11);
+    let peers = world.ideal(&terms, &config, 500).expect("it knows its ideal tables");
+    let (bad, good): (Vec<Peer>, Vec<Peer>) = peers.into_iter().partition(|peer| peer.0 % 10 == 3);
+    bad.iter().for_each(|peer| world.swallow(*peer, |frame| matches!(frame.body, Body::Routed(_))));
+    let census = members(&world);
+    let asked: Vec<(Peer, Key, Guid)> = (0..400_usize)
+        .map(|number| (good[number * 31 % good.len()], Key::of(&number.to_le_bytes())))
+        .map(|(asker, key)| (asker, key, owner::<Pastry>(&config, &census, key).expect("somebody")))
+        .filter(|(_, _, owner)| world.peer(owner).is_some_and(|owner| good.contains(&owner)))
+        .collect();
+    let (mut swallowed, mut found) = (0, 0);
+    for some in asked.chunks(40) {
+        // All tries at the same moment: nothing has changed between two of them.
+        let tries: Vec<Vec<_>> =
+            some.iter().map(|(asker, key, _)| (0..12).map(|_| world.lookup(*asker, *key, 1)).collect()).collect();
+        world.run_for(Duration::from_secs(15));
+        for ((asker, _, owner), tickets) in some.iter().zip(tries) {
+            let ended = tickets.into_iter().map(|ticket| world.take_ended(*asker, ticket).expect("it ended").outcome);
+            let is_right = |end| matches!(end, Outcome::Found { owner: found, .. } if found == Some(*owner));
+            let right: Vec<bool> = ended.map(is_right).collect();
+            swallowed += usize::from(!right[0]);
+            found += usize::from(!right[0] && right.contains(&true));
+        }
+    }
+    println!("of {swallowed} whose first try was swallowed a later one found {found}");
+    assert!(swallowed > 20 && found * 20 >= swallowed * 19);
 }
 
 #[test]

@@ -172,7 +172,8 @@ impl<T: Topology> Desk<'_, T> {
         let absent = self.state.records.as_mut().map(|records| core::mem::take(&mut records.hand_over.absent));
         let absent = absent.unwrap_or_default();
         let to = Target::Key(key);
-        let query = Query { to: &to, n: others + 1, without: &absent, state: &[], from: None, lane: Lane::TOP };
+        let draw = self.state.draw();
+        let query = Query { to: &to, n: others + 1, without: &absent, state: &[], from: None, draw, lane: Lane::TOP };
         let route = self.ask_route(topology, &query);
         let verdict = route.verdict;
         let set = route.peers.iter().copied().take(others).collect();

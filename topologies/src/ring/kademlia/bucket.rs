@@ -64,13 +64,13 @@ impl Bucket {
         Self { depth, entries, spare: Vec::new(), checked: None }
     }
 
-    /// A peer gave a sign of life. `k` bounds the bucket and its replacement cache.
-    pub(super) fn hear(&mut self, entry: Entry, k: usize, now: Time) -> Heard {
+    /// A peer gave a sign of life. `room` bounds the bucket, `k` its replacement cache.
+    pub(super) fn hear(&mut self, entry: Entry, room: usize, k: usize, now: Time) -> Heard {
         if let Some(index) = self.entries.iter().position(|known| known.guid == entry.guid) {
             self.entries[index..].rotate_left(1);
             return Heard::Noted;
         }
-        if self.entries.len() < k {
+        if self.entries.len() < room {
             self.entries.push(entry);
             self.spare.retain(|known| known.guid != entry.guid);
             return Heard::Added;
@@ -103,9 +103,10 @@ impl Bucket {
 const CHECK: core::time::Duration = core::time::Duration::from_secs(60);
 
 #[cfg(test)]
-mod tests {
-    use polymorph_sim::churn::Lifetimes;
+mod survival;
 
+#[cfg(test)]
+mod tests {
     use super::*;
 
     const K: usize = 3;
@@ -117,7 +118,7 @@ mod tests {
     fn full() -> Bucket {
         let mut bucket = Bucket::new(0, Vec::new());
         for number in 1..=3 {
-            assert_eq!(bucket.hear(entry(number), K, Time::ZERO), Heard::Added);
+            assert_eq!(bucket.hear(entry(number), K, K, Time::ZERO), Heard::Added);
         }
         bucket
     }
@@ -129,28 +130,28 @@ mod tests {
     #[test]
     fn whoever_is_heard_becomes_the_most_recently_seen() {
         let mut bucket = full();
-        assert_eq!(bucket.hear(entry(1), K, Time::ZERO), Heard::Noted);
+        assert_eq!(bucket.hear(entry(1), K, K, Time::ZERO), Heard::Noted);
         assert_eq!(order(&bucket), [2, 3, 1]);
-        assert_eq!(bucket.hear(entry(3), K, Time::ZERO), Heard::Noted);
+        assert_eq!(bucket.hear(entry(3), K, K, Time::ZERO), Heard::Noted);
         assert_eq!(order(&bucket), [2, 1, 3]);
     }
 
     #[test]
     fn a_full_bucket_doubts_its_least_recently_seen_and_keeps_it_if_it_answers() {
         let mut bucket = full();
-        assert_eq!(bucket.hear(entry(4), K, Time::ZERO), Heard::Doubt(entry(1).guid));
+        assert_eq!(bucket.hear(entry(4), K, K, Time::ZERO), Heard::Doubt(entry(1).guid));
         assert_eq!(order(&bucket), [1, 2, 3], "the newcomer is not believed before the old one is silent");
         // It answers.
-        assert_eq!(bucket.hear(entry(1), K, Time::ZERO), Heard::Noted);
+        assert_eq!(bucket.hear(entry(1), K, K, Time::ZERO), Heard::Noted);
         assert_eq!(order(&bucket), [2, 3, 1]);
-        assert_eq!(bucket.hear(entry(4), K, Time::from_secs(61)), Heard::Doubt(entry(2).guid));
+        assert_eq!(bucket.hear(entry(4), K, K, Time::from_secs(61)), Heard::Doubt(entry(2).guid));
     }
 
     #[test]
     fn a_silent_peer_makes_room_for_the_most_recently_seen_replacement() {
         let mut bucket = full();
         for number in [4, 5, 6, 4] {
-            bucket.hear(entry(number), K, Time::ZERO);
+            bucket.hear(entry(number), K, K, Time::ZERO);
         }
         assert_eq!(bucket.lose(&entry(1).guid), Lost::Replaced(Some(entry(4).guid)));
         assert_eq!(order(&bucket), [2, 3, 4]);
@@ -163,83 +164,8 @@ mod tests {
     #[test]
     fn a_flood_of_newcomers_neither_grows_the_bucket_nor_asks_more_than_once_a_minute() {
         let mut bucket = full();
-        let doubts = (4..=255).filter(|n| matches!(bucket.hear(entry(*n), K, Time::ZERO), Heard::Doubt(_))).count();
+        let doubts = (4..=255).filter(|n| matches!(bucket.hear(entry(*n), K, K, Time::ZERO), Heard::Doubt(_))).count();
         assert_eq!(doubts, 1);
         assert_eq!((bucket.entries.len(), bucket.spare.len()), (K, K));
-    }
-
-    /// What becomes of a newcomer when the bucket is full and its oldest entry answers. Where the oldest is silent, all
-    /// put the newcomer in its place.
-    #[derive(Clone, Copy, PartialEq)]
-    enum Rule {
-        /// It waits: Kademlia's.
-        Oldest,
-        /// It takes the place of a random entry: of one that lives, because to throw out the dead is detection, in which
-        /// the rules are alike; and its place in the order, so that both go on asking as often.
-        Random,
-        /// It takes the place of a random entry, dead or alive, and nobody is ever asked.
-        Blind,
-    }
-
-    /// Peers who come and go, and buckets that hear one of them each minute: the share of entries that are alive.
-    fn live_share(lifetimes: Lifetimes, rule: Rule) -> f64 {
-        const PEERS: u64 = 500;
-        const MINUTES: u64 = 36 * 60;
-        let (mut seed, minute) = (0, core::time::Duration::from_secs(60));
-        let mut draw = || {
-            seed = super::super::model::mix(seed);
-            seed
-        };
-        let mut population: Vec<(u64, Time)> =
-            (0..PEERS).map(|number| (number, Time::ZERO + lifetimes.residual(draw()))).collect();
-        let mut buckets: Vec<Bucket> = (0..40).map(|_| Bucket::new(0, Vec::new())).collect();
-        let (mut next, mut live, mut all) = (PEERS, 0, 0);
-        let guid = |number: u64| Guid(core::array::from_fn(|at| number.to_be_bytes()[at % 8]));
-        for step in 1..=MINUTES {
-            let now = Time::ZERO + minute * step as u32;
-            for peer in population.iter_mut().filter(|(_, until)| *until <= now) {
-                *peer = (next, now + lifetimes.whole(draw()));
-                next += 1;
-            }
-            let there: std::collections::BTreeSet<Guid> = population.iter().map(|(number, _)| guid(*number)).collect();
-            for bucket in &mut buckets {
-                let heard = Entry { head: 0, guid: guid(population[(draw() % PEERS) as usize].0) };
-                if let Heard::Doubt(oldest) = bucket.hear(heard, 20, now) {
-                    if rule == Rule::Blind {
-                        let any = bucket.entries[(draw() % 20) as usize].guid;
-                        bucket.lose(&any);
-                    } else if !there.contains(&oldest) {
-                        bucket.lose(&oldest);
-                    } else {
-                        bucket.hear(Entry { head: 0, guid: oldest }, 20, now);
-                        if rule == Rule::Random {
-                            let mut living: Vec<&mut Entry> =
-                                bucket.entries.iter_mut().filter(|entry| there.contains(&entry.guid)).collect();
-                            let at = draw() as usize % living.len();
-                            *living[at] = bucket.spare.pop().expect("who was heard just now");
-                        }
-                    }
-                }
-                if step > MINUTES / 3 {
-                    live += bucket.entries.iter().filter(|entry| there.contains(&entry.guid)).count();
-                    all += bucket.entries.len();
-                }
-            }
-        }
-        live as f64 / all as f64
-    }
-
-    #[test]
-    fn who_keeps_the_oldest_has_more_live_entries_where_those_who_stayed_will_stay_and_as_many_where_not() {
-        let mean = core::time::Duration::from_secs(3600);
-        let scale = mean.div_f64(libm::tgamma(1.0 + 1.0 / 0.59));
-        let shares = |lifetimes| [Rule::Oldest, Rule::Random, Rule::Blind].map(|rule| live_share(lifetimes, rule));
-        let (weibull, exponential) =
-            (shares(Lifetimes::Weibull { shape: 0.59, scale }), shares(Lifetimes::Exponential { mean }));
-        println!("live entries, the oldest kept, by chance, by chance and unasked:");
-        println!("Weibull {weibull:.3?}, exponential {exponential:.3?}");
-        assert!(weibull[0] > weibull[1] + 0.02);
-        assert!((exponential[0] - exponential[1]).abs() < 0.01);
-        assert!(weibull[0] > weibull[2] + 0.02 && exponential[0] > exponential[2], "asking is better than not");
     }
 }

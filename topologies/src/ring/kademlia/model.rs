@@ -6,7 +6,7 @@ use polymorph_core::topology::question::Target;
 use polymorph_core::{Guid, Key};
 
 use super::bucket::{Bucket, Entry, head};
-use super::table::Table;
+use super::table::{MAX_BUCKETS, SPLIT, Table};
 use super::{Config, Kademlia, MAX_LOST, MAX_SEEDS, Stage};
 
 impl Model for Kademlia {
@@ -32,11 +32,11 @@ impl Model for Kademlia {
             hops: Some(bits + 1),
             closer: true,
             degree: Some(0),
-            // 256 buckets and their replacement caches.
-            entries: Some(2 * 256 * config.k + MAX_SEEDS + MAX_LOST),
-            // Each refresh looks up a key in each bucket that there is: k and a few more are asked and answer, most of
-            // them over wires that must be made.
-            idle: Some(60.0 / config.refresh.as_secs_f64() * (bits + 1) as f64 * (config.k + 3) as f64 * 6.0),
+            // All buckets, any of which may once have been split, and their replacement caches.
+            entries: Some((SPLIT + 1) * MAX_BUCKETS * config.k + MAX_SEEDS + MAX_LOST),
+            // Each refresh looks up a key in each bucket that there is, and in the halves of one: k and a few more are asked
+            // and answer, most of them over wires that must be made.
+            idle: Some(60.0 / config.refresh.as_secs_f64() * (bits + 3) as f64 * (config.k + 3) as f64 * 6.0),
             heals: true,
             merges: Some(600),
             leaves: true,

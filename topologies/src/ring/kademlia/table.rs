@@ -5,6 +5,7 @@ use polymorph_core::overlay::Place;
 use polymorph_core::{Guid, Key, Time};
 
 use super::bucket::{Bucket, Entry, Heard, Lost, head};
+use super::refresh::Subtree;
 
 /// All buckets, the farthest (no bit in common) first.
 #[derive(Debug)]
@@ -13,11 +14,13 @@ pub(super) struct Table {
     mine: u64,
     k: usize,
     buckets: Vec<Bucket>,
+    /// When the bucket of each depth is to be refreshed, whether anybody is in it or not; at once where nothing is noted.
+    due: Vec<Time>,
 }
 
 impl Table {
     pub(super) fn new(place: Place, k: usize) -> Self {
-        Self { place, mine: head(&place.mine()), k, buckets: Vec::new() }
+        Self { place, mine: head(&place.mine()), k, buckets: Vec::new(), due: Vec::new() }
     }
 
     pub(super) fn place(&self) -> Place {
@@ -38,12 +41,34 @@ impl Table {
         let entry = self.entry(guid);
         let depth = self.depth(entry.head);
         match self.buckets.binary_search_by_key(&depth, |bucket| bucket.depth) {
-            Ok(index) => self.buckets[index].hear(entry, self.k, now),
+            Ok(index) => {
+                let room = self.room(depth);
+                self.buckets[index].hear(entry, room, self.k, now)
+            }
             Err(index) => {
                 self.buckets.insert(index, Bucket::new(depth, vec![entry]));
                 Heard::Added
             }
         }
+    }
+
+    /// How many peers are nearer than everybody in the bucket of this depth.
+    fn nearer_than(&self, depth: u32) -> usize {
+        self.buckets.iter().rev().take_while(|bucket| bucket.depth > depth).map(|bucket| bucket.entries.len()).sum()
+    }
+
+    /// How many a bucket takes in. Where the k nearest end it is split, although this node does not stand in it, and so
+    /// are its parts (§2.4): everybody in the smallest subtree that holds k peers besides this node is to be known. A
+    /// bucket that is no longer there keeps those it has.
+    fn room(&self, depth: u32) -> usize {
+        if self.nearer_than(depth) < self.k { SPLIT * self.k } else { self.k }
+    }
+
+    /// Whether a part of the bucket of this depth is split: it has k peers, and there is room for them.
+    pub(super) fn splits(&self, part: &Subtree, depth: u32) -> bool {
+        let Some(bucket) = self.buckets.iter().find(|bucket| bucket.depth == depth) else { return false };
+        let known = bucket.entries.iter().filter(|entry| part.contains(entry.head)).count();
+        part.bits < 64 && known >= self.k && self.room(depth) > self.k
     }
 
     fn bucket_of(&self, guid: Guid) -> Option<&Bucket> {
@@ -58,7 +83,8 @@ impl Table {
 
     /// Whether a peer is unknown and its bucket is not full.
     pub(super) fn has_room_for(&self, guid: Guid) -> bool {
-        !self.knows(guid) && self.bucket_of(guid).is_none_or(|bucket| bucket.entries.len() < self.k)
+        let room = |bucket: &Bucket| bucket.entries.len() < self.room(bucket.depth);
+        !self.knows(guid) && self.bucket_of(guid).is_none_or(room)
     }
 
     /// A peer does not answer, or left.
@@ -74,6 +100,49 @@ impl Table {
 
     pub(super) fn clear(&mut self) {
         self.buckets.clear();
+        self.due.clear();
+    }
+
+    /// A key was looked up: its bucket is not due before then. Nearer than the nearest peer there is none.
+    pub(super) fn sought(&mut self, key: &Key, due: Time) {
+        let depth = self.depth(head(key));
+        if self.deepest().is_some_and(|deepest| depth <= deepest) {
+            let index = depth as usize;
+            self.due.resize(self.due.len().max(index + 1), Time::ZERO);
+            self.due[index] = due;
+        }
+    }
+
+    /// All buckets there are now are due then.
+    pub(super) fn all_due(&mut self, due: Time) {
+        self.due.clear();
+        self.due.resize(self.deepest().map_or(0, |deepest| deepest as usize + 1), due);
+    }
+
+    /// The way in is found: all buckets are due now but the nearest, which it led through (§2.3), unless there may be more
+    /// in that than the way showed.
+    pub(super) fn entered(&mut self, now: Time, due: Time) {
+        self.all_due(now);
+        let whole = self.buckets.last().is_some_and(|bucket| bucket.entries.len() < self.k);
+        if let Some(nearest) = self.due.last_mut().filter(|_| whole) {
+            *nearest = due;
+        }
+    }
+
+    /// When each bucket is due, the nearest first.
+    fn dues(&self) -> impl Iterator<Item = (u32, Time)> + '_ {
+        let depths = self.deepest().into_iter().flat_map(|deepest| (0..=deepest).rev());
+        depths.map(|depth| (depth, self.due.get(depth as usize).copied().unwrap_or(Time::ZERO)))
+    }
+
+    /// The nearest bucket that is due by now.
+    pub(super) fn due(&self, now: Time) -> Option<u32> {
+        self.dues().find(|(_, due)| *due <= now).map(|(depth, _)| depth)
+    }
+
+    /// When the next one is due.
+    pub(super) fn next_due(&self) -> Option<Time> {
+        self.dues().map(|(_, due)| due).min()
     }
 
     /// Puts a whole bucket in its place; the deeper ones come later.
@@ -98,9 +167,10 @@ impl Table {
 
     /// Whether a peer is among the k nearest to this node.
     pub(super) fn is_near(&self, guid: Guid) -> bool {
-        let depth = self.depth(self.entry(guid).head);
-        self.buckets.iter().rev().take_while(|bucket| bucket.depth >= depth).map(|b| b.entries.len()).sum::<usize>()
-            <= self.k
+        let far = self.mine ^ self.entry(guid).head;
+        let bucket = self.bucket_of(guid).into_iter().flat_map(|bucket| &bucket.entries);
+        let nearer = bucket.filter(|entry| self.mine ^ entry.head < far).count();
+        self.nearer_than(far.leading_zeros()) + nearer < self.k
     }
 
     /// The `n` nearest to a key among those `allowed`, the nearest first, and how many of them are nearer to it than
@@ -137,3 +207,9 @@ impl Table {
         nearer.min(n)
     }
 }
+
+/// Into how many buckets one that is split falls at most, if all were full. The paper names no bound; where more stand
+/// in a subtree in which few stand beside them, some of those will not know of the few.
+pub(super) const SPLIT: usize = 16;
+/// How many buckets there are at most: one for each of the 64 bits that are looked at, and one beyond.
+pub(super) const MAX_BUCKETS: usize = 65;

@@ -56,10 +56,10 @@ impl Pastry {
         }
     }
 
-    /// Randomized routing: a share of hops goes to another one of those that suit, so that a message that is sent
-    /// again evades whoever swallowed it.
+    /// Randomized routing: a share of hops goes to another one of those that suit, drawn anew for each message, so that
+    /// one that is sent again evades whoever swallowed it.
     fn shuffle(&self, key: u64, query: &Query<'_, Self>, route: &mut Route) {
-        let draw = mix(self.salt ^ mix(key) ^ query.without.len() as u64);
+        let draw = mix(self.salt ^ mix(key) ^ u64::from(query.draw));
         let happens = (draw >> 11) as f64 / ((1_u64 << 53) as f64) < self.config.random;
         if happens && route.peers.len() > 1 {
             let other = 1 + mix(draw) as usize % (route.peers.len() - 1);
