@@ -96,6 +96,7 @@ impl Topology for Kademlia {
     fn handle(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
         match event {
             Event::Join { seeds } => self.join(seeds, cx),
+            Event::Known { peers } => self.meet(&peers, MAX_MET, cx),
             Event::Leave => self.leave(cx),
             Event::Heard { peer } if self.stage != Stage::Out => self.heard(peer, cx),
             Event::Sought { to: Target::Key(key) | Target::Address(key) } if self.stage == Stage::In => {
@@ -205,12 +206,9 @@ impl Kademlia {
     /// recursive one this node has yet to meet them.
     fn found(&mut self, ticket: Ticket, peers: &[Guid], cx: &mut Context<'_, Self>) {
         let Some((_, purpose)) = self.open.take_if(|(open, _)| *open == ticket) else { return };
-        let me = cx.me();
-        for &peer in peers.iter().take(self.config.k).filter(|peer| **peer != me && self.table.has_room_for(**peer)) {
-            cx.call(peer, Message::Ping);
-        }
+        self.meet(peers, self.config.k, cx);
         match purpose {
-            Purpose::Entry if peers.iter().any(|peer| *peer != me) => {
+            Purpose::Entry if peers.iter().any(|peer| *peer != cx.me()) => {
                 self.tries = 0;
                 self.enter(cx);
                 self.table.entered(cx.now(), cx.now() + self.config.refresh);
@@ -222,6 +220,14 @@ impl Kademlia {
             }
             Purpose::Entry => {}
             Purpose::Refresh(subtree) => self.looked_through(subtree, cx),
+        }
+    }
+
+    /// Peers were named: those for whom there is room are asked, and are in the table when they are heard.
+    fn meet(&mut self, peers: &[Guid], most: usize, cx: &mut Context<'_, Self>) {
+        let me = cx.me();
+        for &peer in peers.iter().filter(|peer| **peer != me && self.table.has_room_for(**peer)).take(most) {
+            cx.call(peer, Message::Ping);
         }
     }
 
@@ -268,7 +274,12 @@ impl Configure for Config {
             Knob::number("k", "20", "how many peers a bucket holds and a lookup settles", 1..=MAX_K, |config| {
                 &mut config.k
             }),
-            Knob::seconds("refresh", "3600", "seconds after the last lookup in a bucket until it is refreshed", |config| &mut config.refresh),
+            Knob::seconds(
+                "refresh",
+                "3600",
+                "seconds after the last lookup in a bucket until it is refreshed",
+                |config| &mut config.refresh,
+            ),
         ]
     }
 }
@@ -286,6 +297,8 @@ const MAX_K: usize = 64;
 const MAX_SEEDS: usize = 16;
 /// How many lost peers are remembered as ways back; our choice, like the seeds.
 const MAX_LOST: usize = 16;
+/// How many that were known before a restart are asked at once; refreshes find the others. Our choice: each is a dial.
+const MAX_MET: usize = 128;
 /// How long the first wait for a seed is; our choice, about a dial that fails.
 const RETRY: Duration = Duration::from_secs(3);
 /// How often the wait doubles: up to about a minute and a half.

@@ -153,8 +153,6 @@ pub struct OneHop {
     news: Time,
     /// When lately events came, to know how many there are.
     rate: VecDeque<Time>,
-    /// How many claims were refused.
-    refused: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -265,12 +263,6 @@ impl Topology for OneHop {
 }
 
 impl OneHop {
-    /// How many claims of others this node refused: of lives that were over, for more than the ring, in messages too large.
-    #[must_use]
-    pub fn refused(&self) -> u64 {
-        self.refused
-    }
-
     fn peer(&self, guid: Guid) -> Peer {
         Peer::new(&self.place, guid)
     }

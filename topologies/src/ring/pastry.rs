@@ -204,6 +204,7 @@ impl Topology for Pastry {
     fn handle(&mut self, event: Event<Self>, cx: &mut Context<'_, Self>) {
         match event {
             Event::Join { seeds } => self.join(seeds, cx),
+            Event::Known { peers } => self.consider_all(&peers, cx),
             Event::Leave => self.leave(cx),
             Event::Message { from, message, via, .. } => self.message(from, message, via, cx),
             Event::Reply { ticket, from, message, .. } => self.reply(ticket, from, message, cx),

@@ -226,7 +226,7 @@ impl Table {
     pub(super) fn recall(&mut self, mut known: Vec<Peer>) {
         known.sort_unstable_by_key(|peer| peer.at);
         let Some(last) = self.successors.last().map(|last| last.at) else { return };
-        for peer in known.into_iter().filter(|peer| peer.at > last) {
+        for peer in known.into_iter().filter(|peer| peer.at > last && peer.at.bits() > self.lowest) {
             if self.finger(peer.at.bits()).is_none() {
                 let place = self.fingers.partition_point(|finger| finger.at < peer.at);
                 self.fingers.insert(place, peer);

@@ -135,7 +135,6 @@ impl OneHop {
     /// Somebody tells events on: the table changes, and what is new is told on.
     pub(super) fn hear(&mut self, from: Guid, events: &Events, cx: &mut Context<'_, Self>) {
         if events.joined.len() > PAGE || events.left.len() > MAX_LEFT {
-            self.refused += 1;
             return cx.blame(from, "more events than a message holds");
         }
         let sender = self.peer(from).at;
@@ -156,7 +155,6 @@ impl OneHop {
     }
 
     fn oversteps(&mut self, from: Guid, cx: &mut Context<'_, Self>) {
-        self.refused += 1;
         cx.blame(from, "events for more than the ring");
     }
 
@@ -173,7 +171,7 @@ impl OneHop {
                 self.tell_on_coming(peer, life, reach, cx.now());
             }
         } else if self.past.is_over(peer.at, life, cx.now()) {
-            self.refused += 1;
+            cx.doubt(OVER);
         } else if self.add(peer, cx) {
             // Who was told out of turn is told again, and then tells on.
             self.past.came(peer.at, life, reach == 0);
@@ -195,7 +193,7 @@ impl OneHop {
             }
         } else if let Some(peer) = self.members.get(at) {
             if is_newer(self.past.life(at), life) {
-                self.refused += 1;
+                cx.doubt(OVER);
             } else if self.is_beside(at) {
                 self.ask_the_dead(peer, life, cx);
             } else {
@@ -207,7 +205,7 @@ impl OneHop {
             self.tell_on_going(at, life, reach, cx.now());
         } else if !self.past.is_over(at, life, cx.now()) {
             // A position nobody has, as far as this node heard: it goes no further.
-            self.refused += 1;
+            cx.doubt("the going of somebody who never was there");
         }
     }
 
@@ -357,6 +355,8 @@ impl OneHop {
     }
 }
 
+/// Why what late peers tell is refused.
+const OVER: &str = "an event of a life that is over";
 /// How many events an interval may hold: a twentieth of ten thousand peers coming and going at once.
 pub(super) const MAX_HEARD: usize = 512;
 /// How many events the rate is reckoned from.

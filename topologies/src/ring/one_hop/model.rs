@@ -40,7 +40,6 @@ impl Model for OneHop {
             compared: 0,
             news: Time::ZERO,
             rate: VecDeque::new(),
-            refused: 0,
         }
     }
 
