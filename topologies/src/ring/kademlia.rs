@@ -268,7 +268,12 @@ impl Configure for Config {
             Knob::number("k", "20", "how many peers a bucket holds and a lookup settles", 1..=MAX_K, |config| {
                 &mut config.k
             }),
-            Knob::seconds("refresh", "3600", "seconds after the last lookup in a bucket until it is refreshed", |config| &mut config.refresh),
+            Knob::seconds(
+                "refresh",
+                "3600",
+                "seconds after the last lookup in a bucket until it is refreshed",
+                |config| &mut config.refresh,
+            ),
         ]
     }
 }
