@@ -160,7 +160,7 @@ pub struct Pastry {
     holes: VecDeque<(u8, u8)>,
     /// When the previous peer last gave a sign of life.
     heard: Time,
-    /// What random hops are drawn from; new with every round.
+    /// What random hops are drawn from, with the number of each question.
     salt: u64,
 }
 
@@ -257,6 +257,12 @@ impl Topology for Pastry {
 }
 
 impl Pastry {
+    /// The neighborhood set, the nearest first.
+    #[must_use]
+    pub fn neighborhood(&self) -> Vec<Guid> {
+        self.near.guids()
+    }
+
     fn digits(&self) -> Digits {
         Digits::new(self.config.base_bits)
     }
@@ -334,6 +340,7 @@ impl Pastry {
                 self.measured(from, false, cx);
             }
             (Purpose::Measure { again, .. }, Message::Pong) => self.measured(from, again, cx),
+            (Purpose::Nearer(_, Set::Near), Message::Peers(peers)) => self.learn_near(&peers, cx),
             (Purpose::Nearer(..), Message::Peers(peers)) => self.consider_all(&peers, cx),
             (Purpose::Slot { row, column, asked }, Message::Peers(peers)) => {
                 self.slot_answered(row, column, asked, &peers, cx);

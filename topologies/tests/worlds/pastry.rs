@@ -209,6 +209,42 @@ fn who_is_asked_for_again_and_again_is_found_past_peers_that_swallow_messages() 
 }
 
 #[test]
+fn neighborhood_sets_stay_alive_and_near_while_peers_come_and_go() {
+    let (config, mut world) = (Config { neighborhood: 16, ..Config::default() }, on_a_plane::<Pastry>(12));
+    let mut alive = world.ideal(&Terms::default(), &config, 100).expect("it knows its ideal tables");
+    // A peer lives for an hour on average, and this takes an hour and a half.
+    for round in 0..150_usize {
+        replace(&mut world, &config, &mut alive, round);
+        world.run_for(Duration::from_secs(36));
+    }
+    let (mut there, mut named, mut full) = (0, 0, 0);
+    let [mut theirs, mut nearest, mut anybody] = [0.0; 3];
+    let mean = |latencies: &[f64]| latencies.iter().sum::<f64>() / latencies.len() as f64;
+    let mut count = 0;
+    for &peer in &alive {
+        let set = world.topology(peer).expect("alive").neighborhood();
+        let known: Vec<Peer> = set.iter().filter_map(|guid| world.peer(guid)).filter(|p| world.is_alive(*p)).collect();
+        (there, named, full) = (there + known.len(), named + set.len(), full + config.neighborhood);
+        let latencies =
+            |peers: &[Peer]| peers.iter().map(|to| world.latency(peer, *to).as_secs_f64()).collect::<Vec<_>>();
+        let others: Vec<Peer> = alive.iter().copied().filter(|other| *other != peer).collect();
+        let mut all = latencies(&others);
+        all.sort_by(f64::total_cmp);
+        if !known.is_empty() {
+            theirs += mean(&latencies(&known));
+            nearest += mean(&all[..known.len()]);
+            anybody += mean(&all);
+            count += 1;
+        }
+    }
+    println!("{there} of {named} members are alive, of {full} places");
+    let (near, far) = (theirs / nearest, anybody / nearest);
+    println!("{count} sets: {near:.2} times as far as the nearest there are; everybody is {far:.2} times as far");
+    assert!(there * 10 >= named * 9 && named * 10 >= full * 9);
+    assert!(near < 1.25 && far > 2.0);
+}
+
+#[test]
 fn the_same_seed_goes_the_same_way() {
     assert_goes_the_same_way(|| on_a_plane::<Pastry>(10), &Config::default());
 }

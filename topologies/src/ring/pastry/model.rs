@@ -54,6 +54,8 @@ impl Model for Pastry {
         // One of each row and one near peer are asked, and all they name are measured, twice where the wire is new.
         let named = rows * (base - 1) + config.neighborhood;
         let maintain = per_minute(config.maintain) * (2 * (rows + 1) + WIRE * named.min(peers)) as f64;
+        // One of the neighborhood set is asked with each exchange.
+        let near = per_minute(config.keepalive) * WIRE as f64;
         Claims {
             agreement: true,
             // A digit with each hop (§2.3), one hop within the leaf set, and the rare case that a slot is empty.
@@ -72,7 +74,7 @@ impl Model for Pastry {
                     + MAX_HOLES
                     + calls::MAX,
             ),
-            idle: Some(keepalive + if config.proximity == Proximity::Measured { maintain } else { 0.0 }),
+            idle: Some(keepalive + if config.proximity == Proximity::Measured { maintain + near } else { 0.0 }),
             heals: true,
             // Whoever fell silent is asked again, as long after its silence as it lasted so far.
             merges: Some(90),
@@ -129,7 +131,7 @@ impl Model for Pastry {
             let measured = one.into_iter().chain(many).map(|index| (round_trip(index), index));
             let nearest = measured.inspect(|&(rtt, index)| {
                 if let Some(rtt) = rtt {
-                    near.offer(peer(index).guid, rtt);
+                    near.offer(peer(index).guid, rtt, Time::ZERO);
                 }
             });
             if let Some((rtt, index)) = nearest.min() {

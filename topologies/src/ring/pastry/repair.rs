@@ -15,11 +15,11 @@ use super::{Message, Pastry, Proximity, Purpose, Set, Stage, Timer};
 impl Pastry {
     // The leaf set.
 
-    /// Exchanges leaf sets with the next peer; and with the previous one, if that has not done so for a while.
+    /// Exchanges leaf sets with the next peer; and with the previous one, if that has not done so for a while. One of the
+    /// neighborhood set is asked whether it is still there (§2.4).
     pub(super) fn keepalive(&mut self, cx: &mut Context<'_, Self>) {
         let wait = cx.jitter(self.config.keepalive, 0.2);
         cx.set(Timer::Keepalive, wait);
-        self.salt = rand_core::Rng::next_u64(cx.rng());
         let silent = cx.now().since(self.heard) > 2 * self.config.keepalive;
         let previous = self.leafs.previous().filter(|_| silent);
         for peer in self.leafs.next().into_iter().chain(previous) {
@@ -27,6 +27,10 @@ impl Pastry {
         }
         if let Some((row, column)) = self.holes.pop_front() {
             self.mend_slot(row, column, 0, cx);
+        }
+        let near = self.near.stalest(cx.now(), 2 * self.config.keepalive);
+        if let Some(peer) = near.filter(|_| self.config.proximity == Proximity::Measured) {
+            self.measure(peer, cx);
         }
         if let Some(lost) = self.lost.again(cx.now()) {
             self.say_here(lost, cx);
@@ -71,7 +75,9 @@ impl Pastry {
     /// Somebody does not answer, or left. If it stood beside this node, the others around it are told.
     pub(super) fn gone(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
         let (leaf, beside) = (self.leafs.contains(&peer), self.leafs.is_beside(&peer));
-        self.near.remove(&peer);
+        if self.near.remove(&peer) && self.stage == Stage::In {
+            self.ask_near(cx);
+        }
         if self.stage != Stage::In || !leaf && !self.table.contains(&peer) {
             return;
         }
@@ -193,10 +199,34 @@ impl Pastry {
                 self.call(peer, Message::Ask(Set::Row(row)), Purpose::Nearer(peer, Set::Row(row)), cx);
             }
         }
+        self.ask_near(cx);
+    }
+
+    // The neighborhood set.
+
+    /// Asks somebody near for whom it finds near: now and then, and when one of them is gone (§2.4).
+    fn ask_near(&mut self, cx: &mut Context<'_, Self>) {
         let near = self.near.guids();
         if let Some(&peer) = near.get(cx.pick(near.len())) {
             self.call(peer, Message::Ask(Set::Near), Purpose::Nearer(peer, Set::Near), cx);
         }
+    }
+
+    /// Somebody near named these: as many as there is room for are measured, and a few more who may be nearer than those
+    /// here, other ones each time.
+    pub(super) fn learn_near(&mut self, peers: &[Guid], cx: &mut Context<'_, Self>) {
+        let me = cx.me();
+        let mut fresh: Vec<Guid> = peers.iter().copied().take(super::MAX_NEIGHBORHOOD).collect();
+        fresh.retain(|peer| *peer != me && !self.near.contains(peer) && !self.lost.contains(peer));
+        let start = cx.pick(fresh.len());
+        fresh.rotate_left(start);
+        for peer in fresh.into_iter().take(self.near.room() + MORE) {
+            self.measure(peer, cx);
+        }
+    }
+
+    fn measure(&mut self, peer: Guid, cx: &mut Context<'_, Self>) {
+        self.call(peer, Message::Ping, Purpose::Measure { peer, again: false }, cx);
     }
 
     pub(super) fn consider_all(&mut self, peers: &[Guid], cx: &mut Context<'_, Self>) {
@@ -235,7 +265,7 @@ impl Pastry {
     fn met(&mut self, guid: Guid, cx: &mut Context<'_, Self>) {
         let (peer, rtt) = (self.peer(guid), self.rtt(&guid, cx));
         if let Some(rtt) = rtt {
-            self.near.offer(guid, rtt);
+            self.near.offer(guid, rtt, cx.now());
         }
         let offer = if self.table.contains(&guid) {
             self.table.offer(peer, rtt)
@@ -294,5 +324,8 @@ impl Pastry {
 pub(super) const MAX_ASKED: u8 = 4;
 /// How many slots that nobody could fill are tried again, one with each exchange of leaf sets.
 pub(super) const MAX_HOLES: usize = 32;
+/// How many are measured beside those for whom the neighborhood set has room: a search that goes on as long as the node
+/// does need not be broad. Ours to choose.
+const MORE: usize = 4;
 /// How many of those one peer names are considered.
 const MAX_CONSIDERED: usize = 256;

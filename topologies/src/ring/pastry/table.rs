@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use polymorph_core::Guid;
+use polymorph_core::{Guid, Time};
 
 use super::super::prefix::{Digits, Peer};
 
@@ -120,11 +120,20 @@ impl Table {
     }
 }
 
+/// A member of the neighborhood set.
+#[derive(Debug)]
+struct Neighbor {
+    rtt: Micros,
+    guid: Guid,
+    /// When it last gave a sign of life.
+    heard: Time,
+}
+
 /// The neighborhood set: the nearest in the network of all that were measured, the nearest first.
 #[derive(Debug)]
 pub(super) struct Near {
     size: usize,
-    peers: Vec<(Micros, Guid)>,
+    peers: Vec<Neighbor>,
 }
 
 impl Near {
@@ -132,18 +141,21 @@ impl Near {
         Self { size, peers: Vec::new() }
     }
 
-    /// Somebody was measured.
-    pub(super) fn offer(&mut self, guid: Guid, rtt: Micros) {
+    /// Somebody answered and was measured.
+    pub(super) fn offer(&mut self, guid: Guid, rtt: Micros, now: Time) {
         self.remove(&guid);
-        let place = self.peers.partition_point(|&(other, _)| other <= rtt);
+        let place = self.peers.partition_point(|other| other.rtt <= rtt);
         if place < self.size {
-            self.peers.insert(place, (rtt, guid));
+            self.peers.insert(place, Neighbor { rtt, guid, heard: now });
             self.peers.truncate(self.size);
         }
     }
 
-    pub(super) fn remove(&mut self, guid: &Guid) {
-        self.peers.retain(|(_, peer)| peer != guid);
+    /// Takes a peer out, and says whether it was there.
+    pub(super) fn remove(&mut self, guid: &Guid) -> bool {
+        let before = self.peers.len();
+        self.peers.retain(|peer| peer.guid != *guid);
+        self.peers.len() < before
     }
 
     pub(super) fn clear(&mut self) {
@@ -151,11 +163,22 @@ impl Near {
     }
 
     pub(super) fn guids(&self) -> Vec<Guid> {
-        self.peers.iter().map(|(_, peer)| *peer).collect()
+        self.peers.iter().map(|peer| peer.guid).collect()
     }
 
     pub(super) fn contains(&self, guid: &Guid) -> bool {
-        self.peers.iter().any(|(_, peer)| peer == guid)
+        self.peers.iter().any(|peer| peer.guid == *guid)
+    }
+
+    /// How many more it takes.
+    pub(super) fn room(&self) -> usize {
+        self.size - self.peers.len()
+    }
+
+    /// Whoever was not heard of for longest, if that is at least so long.
+    pub(super) fn stalest(&self, now: Time, long: Duration) -> Option<Guid> {
+        let stalest = self.peers.iter().min_by_key(|peer| peer.heard);
+        stalest.filter(|peer| now.since(peer.heard) >= long).map(|peer| peer.guid)
     }
 }
 
@@ -197,10 +220,15 @@ mod tests {
         let mut near = Near::new(2);
         let guid = |number| Guid([number; 32]);
         for (number, rtt) in [(1, 30), (2, 10), (3, 20), (2, 25)] {
-            near.offer(guid(number), rtt);
+            near.offer(guid(number), rtt, Time::from_secs(u64::from(number)));
         }
         assert_eq!(near.guids(), [guid(3), guid(2)]);
-        near.offer(guid(9), 90);
+        near.offer(guid(9), 90, Time::from_secs(9));
         assert_eq!(near.guids(), [guid(3), guid(2)]);
+        let stalest = |near: &Near, now| near.stalest(Time::from_secs(now), Duration::from_secs(60));
+        assert_eq!((stalest(&near, 61), stalest(&near, 62)), (None, Some(guid(2))));
+        near.offer(guid(2), 25, Time::from_secs(62));
+        assert_eq!((stalest(&near, 63), near.room()), (Some(guid(3)), 0));
+        assert!(near.remove(&guid(3)) && !near.remove(&guid(3)) && near.room() == 1);
     }
 }
