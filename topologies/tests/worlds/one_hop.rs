@@ -304,7 +304,7 @@ fn lies_about_who_came_and_went_mislead_no_lookup_and_are_put_right() {
         let (during, lookups) = (count_wrong(&world), look_up(&mut world, &config, 500));
         world.run_for(Duration::from_secs(OneHop::claims(&config, 200).quiet));
         let (after, told) = (count_wrong(&world), *lies.lock().expect("one thread"));
-        let refused: u64 = honest.iter().filter_map(|&peer| world.topology(peer)).map(OneHop::refused).sum();
+        let refused: u64 = honest.iter().map(|&peer| doubts(&world, peer)).sum();
         println!(
             "{told} lies: {during} of 36100 entries wrong after a minute, {after} in the end; {} of 500 right; {refused} \
              claims refused",

@@ -120,6 +120,11 @@ pub(crate) fn with_role<T: Topology>(world: &World<T>, peer: Peer, role: Role) -
     neighbors.into_iter().filter(|neighbor| neighbor.role == role).map(|neighbor| neighbor.peer).collect()
 }
 
+/// How often a peer refused what it was told.
+pub(crate) fn doubts<T: Topology>(world: &World<T>, peer: Peer) -> u64 {
+    world.engine(peer).and_then(|engine| engine.metrics(world.slot(peer))).map_or(0, |metrics| metrics.doubts)
+}
+
 /// The owner that the model names of a key.
 pub(crate) fn owner<M: Model>(config: &M::Config, census: &Census, key: Key) -> Option<Guid> {
     workload::owner_of::<M>(config)(census, &key)
