@@ -40,7 +40,18 @@ pub(crate) struct Walks {
 }
 
 /// How many peers are named at once to those who look for room.
-const SET: usize = 64;
+const SET: usize = 16;
+
+/// What came of placing keys under a bound.
+#[derive(Debug)]
+pub(crate) struct Shelves {
+    /// How many peers were asked for a key, on average.
+    pub(crate) asked: f64,
+    /// How many keys a peer takes.
+    pub(crate) bound: usize,
+    /// How many the fullest peer has.
+    pub(crate) fullest: usize,
+}
 
 /// How an iterative lookup ended.
 #[derive(Debug)]
@@ -67,6 +78,16 @@ impl Walks {
     /// The shares of walks that ended after 0, 1, 2 … hops.
     pub(crate) fn shares(&self) -> Vec<f64> {
         self.ends.iter().map(|count| f64::from(*count) / self.count()).collect()
+    }
+
+    /// After how many hops this share of walks has ended.
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
+        let mut left = share * self.count();
+        let ended = self.ends.iter().take_while(|count| {
+            left -= f64::from(**count);
+            left > 0.0
+        });
+        ended.count() as f64
     }
 
     /// The mean number of peers asked in vain.
@@ -221,17 +242,16 @@ impl<T: Model> Ring<T> {
         loads
     }
 
-    /// Places so many keys, each at the first peer from its owner on that holds less than `(1 + epsilon)` of the mean: how
-    /// many peers were asked for a key. Who comes next is what the owner names as the rest of the replica set, and then what
-    /// the last of these names.
-    pub(crate) fn bounded(&mut self, keys: usize, epsilon: f64) -> f64 {
-        let bound = ((1.0 + epsilon) * keys as f64 / self.nodes.len() as f64).ceil() as usize;
-        let (mut held, mut asked) = (vec![0; self.nodes.len()], 0_usize);
+    /// Places so many keys, each at the first peer from its owner on that holds less than so many percent above the mean.
+    /// Who comes next is what the owner names as the rest of the replica set, and then what the last of these names.
+    pub(crate) fn bounded(&mut self, keys: usize, percent: usize) -> Shelves {
+        // In whole numbers: 1.1 times 100 is more than 110 in floating point, and rounded up a peer has room for 111.
+        let bound = (keys * (100 + percent)).div_ceil(100 * self.nodes.len());
+        let (mut held, mut asked) = (vec![0; self.nodes.len()], keys);
         for _ in 0..keys {
             let key = Key(bytes32(&mut self.rng));
             let owner = T::owner(&self.config, &self.census, &Target::Key(key)).expect("it has owners");
             let (mut at, mut set, mut place) = (self.index(&owner), Vec::new(), key);
-            asked += 1;
             while held[at] == bound {
                 if set.is_empty() {
                     let route = self.route(at, place, SET, &[], &[]);
@@ -239,12 +259,15 @@ impl<T: Model> Ring<T> {
                     set = route.peers.into_iter().rev().collect();
                 }
                 let next = set.pop().expect("there are others");
-                (at, place) = (self.index(&next), self.census.overlay.position(next, 0));
+                at = self.index(&next);
                 asked += 1;
+                if set.is_empty() {
+                    place = self.census.overlay.position(next, 0);
+                }
             }
             held[at] += 1;
         }
-        asked as f64 / keys as f64
+        Shelves { asked: asked as f64 / keys as f64, bound, fullest: held.into_iter().max().unwrap_or_default() }
     }
 
     /// One iterative lookup: `alpha` of the nearest who were not asked in each round, until the `k` nearest answered.
