@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use polymorph_core::Time;
 use polymorph_core::engine::Slot;
 use polymorph_core::engine::io::{Command, Input, Origin, Responder, To};
 use polymorph_core::record::{Caches, GetOptions, PutOptions, Quorum};
@@ -83,11 +84,12 @@ impl World {
         let Self { everybody, contacts, claims, now, .. } = self;
         let sender = Sender { signer: &signer, everybody, contacts, claims, now: *now };
         let from = everybody[source.pick(PEERS + 1)];
+        let count = source.pick(3);
         let remember = |_| {
             let record = sender.record(source);
             KeptRecord { from, record, stays: source.number().into() }
         };
-        let kept = (0..source.pick(3)).map(remember).collect();
+        let kept = (0..count).map(remember).collect();
         let own = OwnRecord {
             key: key(source),
             value: source.bytes(),
