@@ -268,7 +268,7 @@ fn event<T: Topology>(guids: &[Guid], corpus: &Corpus, dice: &mut Dice) -> Optio
     let some: Vec<Guid> = (0..dice.pick(40)).map(|_| any(guids, dice)).collect();
     let id = CopyId([dice.byte() % 4; 16]);
     let topic = (dice.pick(2) == 0).then(|| Key(bytes32(dice.number() % 4, 1)));
-    Some(match dice.pick(22) {
+    Some(match dice.pick(20) {
         0 => Event::Join { seeds: some },
         1 => Event::Leave,
         2 => Event::PeerUp { peer },
@@ -294,10 +294,13 @@ fn event<T: Topology>(guids: &[Guid], corpus: &Corpus, dice: &mut Dice) -> Optio
         16 => Event::Command { ticket, command: Bytes::from(corpus.any(dice)) },
         17 => Event::Writable { peer },
         18 => Event::Addresses { peer, addresses: (0..dice.pick(4)).filter_map(|_| decoded(dice)).collect() },
-        19 => Event::Known { peers: some },
-        20 => Event::Sought { to: target(dice) },
-        _ => Event::Below(
-            [Change::NeighborUp(peer), Change::NeighborDown(peer), Change::Range, Change::Addresses][dice.pick(4)],
-        ),
+        _ => match dice.pick(6) {
+            0 => Event::Known { peers: some },
+            1 => Event::Sought { to: target(dice) },
+            2 => Event::Below(Change::NeighborUp(peer)),
+            3 => Event::Below(Change::NeighborDown(peer)),
+            4 => Event::Below(Change::Range),
+            _ => Event::Below(Change::Addresses),
+        },
     })
 }
