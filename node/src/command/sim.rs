@@ -288,6 +288,8 @@ fn human(report: &Report) -> String {
         lines.push(format!("  without them {}", of(&damage.without)));
         let tables = 100.0 * damage.with.tables;
         lines.push(format!("  with them    {}; {tables:.1} % of table entries name them", of(&damage.with)));
+        let (blamed, wronged, doubts) = (damage.blamed, damage.wronged, damage.doubts);
+        lines.push(format!("  {blamed} times somebody was blamed, {wronged} times wrongly; {doubts} claims refused"));
     }
     if let (Some(state), Some(links)) = (&report.state, &report.links) {
         lines.push(format!("a peer has {:.1} neighbors and {:.1} sessions on average", state.entries_mean, links.mean));
