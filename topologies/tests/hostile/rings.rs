@@ -99,11 +99,15 @@ fn chord_believes_no_list_that_passes_over_who_is_there() {
         assert!(matches!(done[..], [Action::Blame { peer, .. }] if peer == before[0]));
     }
     assert_eq!(named(&node), before);
+    // Cut short: nobody knows fewer than there are, and those who are missing are asked.
+    let asked = calls(&told(&mut node, &mut paper, Vec::new()));
+    assert_eq!((asked, named(&node)), (before[1..].to_vec(), before.clone()));
     // In order, and all of them far away: those between are asked, and stay.
     let mut strangers = crowd();
     strangers.sort_by_key(far);
     strangers.retain(|peer| far(peer) > far(&before[15]));
     let list: Vec<Guid> = strangers.into_iter().step_by(50).take(15).collect();
+    let (mut node, mut paper) = member::<chord::Chord>();
     let asked = calls(&told(&mut node, &mut paper, list.clone()));
     assert_eq!(asked[..15], before[1..], "all of the list that were passed over");
     assert!(all.iter().all(|peer| peers(&node).contains(peer)));

@@ -13,7 +13,7 @@ use super::name::Name;
 use super::protocol::MAX_PASSED;
 use super::table::Peer;
 use super::virtual_node::{Purpose, VirtualNode};
-use super::{Chord, Message};
+use super::{Chord, MAX_SUCCESSORS, Message};
 
 impl VirtualNode {
     /// Whether these could be the successors of whoever names them: clockwise of it, each behind the one before. Mostly
@@ -21,6 +21,9 @@ impl VirtualNode {
     pub(super) fn is_in_order(&self, from: Name, successors: &[Name]) -> bool {
         if self.table.is_list(from, successors) {
             return true;
+        }
+        if successors.len() > MAX_SUCCESSORS {
+            return false;
         }
         let overlay = self.table.place().overlay;
         let place = |name: &Name| overlay.position(name.guid, name.index.into());

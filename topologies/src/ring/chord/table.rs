@@ -138,10 +138,13 @@ impl Table {
         list
     }
 
-    /// Who of those in the table stands among a list and is not in it, nearest first.
+    /// Who of those in the table stands among a list and is not in it, nearest first. A list that is not full ends before
+    /// this node, and so whoever follows in the present one stands among it, too.
     pub(super) fn passed_over(&self, list: &[Peer]) -> Vec<Peer> {
         let (Some(first), Some(last)) = (list.first(), list.last()) else { return Vec::new() };
-        let among = self.all().filter(|peer| first.at < peer.at && peer.at < last.at);
+        let full = list.len() >= self.capacity;
+        let is_among = |peer: &Peer| peer.at < last.at || !full && self.successors.contains(peer);
+        let among = self.all().filter(|peer| first.at < peer.at && is_among(peer));
         let mut passed: Vec<Peer> = among.filter(|peer| !list.contains(peer)).collect();
         passed.dedup();
         passed
@@ -151,6 +154,7 @@ impl Table {
     pub(super) fn merged(&self, mut list: Vec<Peer>, more: Vec<Peer>) -> Vec<Peer> {
         list.extend(more);
         list.sort_unstable_by_key(|peer| peer.at);
+        list.dedup();
         list.truncate(self.capacity);
         list
     }
@@ -222,10 +226,11 @@ impl Table {
         bits
     }
 
-    /// Of those who were known the first in each power of two beyond the list is a finger, where there is none.
+    /// Of those who were known the first in each power of two beyond a full list is a finger, where there is none.
     pub(super) fn recall(&mut self, mut known: Vec<Peer>) {
         known.sort_unstable_by_key(|peer| peer.at);
-        let Some(last) = self.successors.last().map(|last| last.at) else { return };
+        let full = self.successors.len() >= self.capacity;
+        let Some(last) = self.successors.last().filter(|_| full).map(|last| last.at) else { return };
         for peer in known.into_iter().filter(|peer| peer.at > last && peer.at.bits() > self.lowest) {
             if self.finger(peer.at.bits()).is_none() {
                 let place = self.fingers.partition_point(|finger| finger.at < peer.at);

@@ -147,6 +147,7 @@ impl OneHop {
     /// Whom another one knows after a point: those unknown there are asked whether they are there, those unknown here
     /// it is asked for.
     pub(super) fn compared(&mut self, from: Guid, at: u64, theirs: &[u32], cx: &mut Context<'_, Self>) {
+        let theirs = &theirs[..theirs.len().min(HEADS)];
         let Some(last) = theirs.last() else { return };
         let span = last.wrapping_sub(half(at));
         let near = self.members.from(at).take(2 * HEADS);
